@@ -1,0 +1,56 @@
+"""The web-server driver: a pure function from sites to resources, plus how to check and reload the server."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from hosthold.drivers.base import Driver, S
+from hosthold.types.base import Frozen
+from hosthold.types.node import Node
+from hosthold.types.resource import Probe, Resource, Service
+from hosthold.types.site import Site
+from hosthold.types.text import AbsolutePath
+
+
+class Upstream(Frozen):
+    """How a runtime is reached. `ping` is a path that the runtime answers with 200 without running the site's code."""
+
+    protocol: Literal["fastcgi", "http"]
+    socket: AbsolutePath
+    ping: str
+
+
+class Rendered(Frozen):
+    """What a subject needs on its node, and the requests that show that it is served."""
+
+    resources: tuple[Resource, ...]
+    probes: tuple[Probe, ...] = ()
+
+
+class WebServerDriver(Driver[S]):
+    """Serves sites over HTTP. All methods but `check` are pure: no file is opened, no process started."""
+
+    kind: ClassVar[str] = "webserver"
+
+    @abstractmethod
+    def service(self, node: Node) -> Service:
+        """The server itself, as the node runs it. Nodes compare an order's privileged services with this value."""
+
+    @abstractmethod
+    def check_command(self, node: Node) -> tuple[str, ...]:
+        """The argument vector that tests the configuration on disk: exit status 0 means good, the cause is on stderr."""
+
+    @abstractmethod
+    def render_node(self, node: Node) -> Rendered:
+        """All that the server needs on a node before it has any site, its own service included.
+
+        Every name that no site has must be refused by it, never answered by somebody's site.
+        """
+
+    @abstractmethod
+    def render_site(self, site: Site, node: Node, upstream: Upstream) -> Rendered:
+        """What one site needs, suspended ones included. Raises `NotSupported` for what the server cannot do.
+
+        A standard site must need no reload: nothing in the result notifies the server.
+        """

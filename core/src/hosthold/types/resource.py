@@ -1,0 +1,195 @@
+"""Resources: the small closed vocabulary of what a node can be told to have, and the orders that carry it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from hosthold.types.base import Frozen
+from hosthold.types.identifier import Identifier
+from hosthold.types.node import NodeName, Owner
+from hosthold.types.site import Condition
+from hosthold.types.text import AbsolutePath, UnixName
+
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9@.-]{0,60}$")]
+Mode = Annotated[int, Field(ge=0, le=0o2777)]
+Subject = Annotated[str, StringConstraints(pattern=r"^(site|node):[a-z0-9-]{1,64}$")]
+"""What an order is about: `site:` and the site's identifier, or `node:` and the node's name."""
+
+
+class Account(Frozen):
+    """A Unix user with a group of the same name and number. Once removed, its number is never given out again."""
+
+    kind: Literal["account"] = "account"
+    name: UnixName
+    uid: Annotated[int, Field(ge=1000, le=2**31 - 1)]
+    home: AbsolutePath
+
+    @property
+    def key(self) -> str:
+        return f"account:{self.name}"
+
+
+class Directory(Frozen):
+    """A folder. Removing it removes all that is in it: it is moved aside first, so that the act can be undone."""
+
+    kind: Literal["directory"] = "directory"
+    path: AbsolutePath
+    owner: Owner
+    mode: Mode
+
+    @property
+    def key(self) -> str:
+        return f"path:{self.path}"
+
+
+class File(Frozen):
+    """A file with exactly this content.
+
+    A `seed` is written once, if its path is free, and from then on belongs to the site: it is never compared,
+    overwritten or removed by itself. `notifies` names the service that must take notice of a change.
+    """
+
+    kind: Literal["file"] = "file"
+    path: AbsolutePath
+    content: Annotated[str, Field(max_length=1_048_576)]
+    owner: Owner
+    mode: Mode
+    seed: bool = False
+    notifies: ServiceName | None = None
+
+    @property
+    def key(self) -> str:
+        return f"path:{self.path}"
+
+
+class Link(Frozen):
+    """A symbolic link. Its owner counts: a web server may follow only links that belong to the owner of their target."""
+
+    kind: Literal["link"] = "link"
+    path: AbsolutePath
+    target: AbsolutePath
+    owner: Owner
+
+    @property
+    def key(self) -> str:
+        return f"path:{self.path}"
+
+
+class UnixSocket(Frozen):
+    """A listening Unix stream socket. The supervisor binds it and hands it over as descriptor 3, in blocking mode."""
+
+    path: AbsolutePath
+    owner: Owner
+    mode: Mode
+
+
+class Service(Frozen):
+    """A long-running program, started in the foreground as `owner` with exactly this command and environment.
+
+    With a `socket`, the program finds it as descriptor 3; it stays bound while the program is replaced. `reload` is the
+    signal that makes the program read its configuration again; without one a notified service is replaced by a new
+    process. `stop` is the signal that ends it in good order.
+    """
+
+    kind: Literal["service"] = "service"
+    name: ServiceName
+    command: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
+    environment: tuple[tuple[str, str], ...] = ()
+    owner: Owner
+    socket: UnixSocket | None = None
+    log: AbsolutePath | None = None
+    """Where its standard output and error go; opened by the supervisor, appended."""
+    reload: Literal["HUP", "USR1", "USR2"] | None = None
+    stop: Literal["TERM", "QUIT", "INT"] = "TERM"
+
+    @property
+    def key(self) -> str:
+        return f"service:{self.name}"
+
+
+Resource = Annotated[Account | Directory | File | Link | Service, Field(discriminator="kind")]
+
+
+class Probe(Frozen):
+    """A request to the node's own web server that shows whether a subject is served."""
+
+    host: str
+    path: str
+    status: tuple[int, ...]
+    """The answers that count as served."""
+
+
+class Desired(Frozen):
+    """The declared state of one subject: all resources that it has, and nothing else.
+
+    No resources means that nothing of the subject may be left. `generation` is the declaration's, `fence` grows with
+    every claim: a node refuses an order older than one it has already seen for this subject.
+    """
+
+    subject: Subject
+    label: str
+    generation: Annotated[int, Field(ge=0)]
+    fence: Annotated[int, Field(ge=0)]
+    resources: tuple[Resource, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    adopt_drift: bool = False
+    """Whether what was edited by hand since the last apply may be overwritten."""
+
+
+class OrderAction(StrEnum):
+    """What a node is asked to do."""
+
+    plan = "plan"
+    """Say what would change; change nothing."""
+    apply = "apply"
+    """Make it so, or leave everything as it was."""
+    restart = "restart"
+    """Replace the running processes of the subjects' services."""
+    inspect = "inspect"
+    """Report facts: installed runtime versions, free space."""
+
+
+class NodeOrder(Frozen):
+    """One signed order. It is refused after `expires_at`, at another node, and a second time."""
+
+    id: Identifier
+    node: NodeName
+    action: OrderAction
+    desired: tuple[Desired, ...] = ()
+    issued_at: datetime
+    expires_at: datetime
+
+
+class Change(Frozen):
+    """One difference between what is and what should be."""
+
+    action: Literal["create", "update", "delete"]
+    key: str
+    """The resource's key, such as `path:/var/lib/hosthold/hosts/example.com`."""
+    summary: str
+    """One line for people."""
+    diff: str = ""
+    """For a file, a unified diff; for anything else, the attributes before and after. Secrets are not in files that diff shows."""
+    is_drift: bool = False
+    """Whether the present state was changed by somebody else since the node last wrote it."""
+
+
+class Outcome(Frozen):
+    """What became of one subject: its changes, and why it failed if it did. Nothing of a failed subject was changed."""
+
+    subject: Subject
+    changes: tuple[Change, ...] = ()
+    condition: Condition | None = None
+
+
+class OrderReply(Frozen):
+    """A node's answer. `condition` is set when the whole order was refused."""
+
+    order_id: Identifier
+    outcomes: tuple[Outcome, ...] = ()
+    condition: Condition | None = None
+    facts: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -1,0 +1,3 @@
+"""Placeholder."""
+from hosthold_sdk import Plugin
+plugin = Plugin()
