@@ -1,0 +1,1 @@
+"""Accounts: who owns things, as a tree."""

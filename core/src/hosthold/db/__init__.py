@@ -1,0 +1,1 @@
+"""The database: engine, unit of work, migrations. The nouns' tables are in their own `models`."""

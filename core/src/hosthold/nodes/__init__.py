@@ -1,0 +1,1 @@
+"""Nodes: the machines that hold sites, themselves declared and reconciled."""

@@ -1,0 +1,1 @@
+"""Packages: what a customer can have, as limits."""

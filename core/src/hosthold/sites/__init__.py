@@ -1,0 +1,1 @@
+"""Sites: declared by customers, reconciled by the worker, served by nodes."""

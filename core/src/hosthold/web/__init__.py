@@ -1,0 +1,1 @@
+"""How requests become operations: routing, problems, paging, authentication, events. No noun lives here."""
