@@ -6,7 +6,7 @@ from hosthold.hookspecs.markers import hookspec
 from hosthold.types.call import DriverCall
 
 
-@hookspec
+@hookspec(firstresult=True)
 def call_driver(call: DriverCall) -> object:
     """Surround a driver call: measure, record, limit. Only wrappers are accepted.
 
