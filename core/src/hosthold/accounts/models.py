@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hosthold.db.base import Base, Id, Milliseconds
+from hosthold.db.base import AccountPath, Base, Id, Milliseconds
 
 
 class AccountRow(Base):
@@ -17,6 +17,8 @@ class AccountRow(Base):
     parent_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("account.id"), index=True)
     kind: Mapped[str] = mapped_column(String(16))
     name: Mapped[str] = mapped_column(String(200))
-    path: Mapped[str] = mapped_column(String(400), unique=True)
-    package_id: Mapped[str | None] = mapped_column(String(32), ForeignKey("package.id"), index=True)
+    path: Mapped[AccountPath]
+    package_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("package.id", use_alter=True, name="fk_account_package_id"), index=True
+    )
     created_at: Mapped[Milliseconds]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hosthold.db.base import Base, Milliseconds
+from hosthold.db.base import AccountPath, Base, Milliseconds
 
 
 class AuditRow(Base):
@@ -19,7 +19,7 @@ class AuditRow(Base):
     at: Mapped[Milliseconds]
     actor: Mapped[str] = mapped_column(String(300))
     user_id: Mapped[str | None] = mapped_column(String(32))
-    account_path: Mapped[str] = mapped_column(String(400), index=True)
+    account_path: Mapped[AccountPath]
     action: Mapped[str] = mapped_column(String(60))
     subject: Mapped[str] = mapped_column(String(80), index=True)
     before: Mapped[dict[str, Any]]

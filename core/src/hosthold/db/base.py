@@ -14,6 +14,9 @@ Ref = Annotated[str, mapped_column(String(32), index=True)]
 Milliseconds = Annotated[int, mapped_column(BigInteger)]
 """A moment as milliseconds since 1970 in UTC: it compares alike on every database."""
 
+AccountPath = Annotated[str, mapped_column(String(400).with_variant(String(400, collation="C"), "postgresql"), index=True)]
+"""An account's path, compared byte by byte so that a range of paths is a part of the account tree."""
+
 Document = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -30,6 +33,11 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {dict[str, Any]: Document, list[Any]: Document}
+
+
+def below(path: str) -> tuple[str, str]:
+    """The range `[start, end)` of account paths that begin with `path`, which ends with a slash: '0' follows '/' in ASCII."""
+    return path, path.removesuffix("/") + "0"
 
 
 def now_ms() -> int:

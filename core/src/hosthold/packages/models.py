@@ -17,9 +17,7 @@ class PackageRow(Base):
     __table_args__ = (UniqueConstraint("account_id", "name"),)
 
     id: Mapped[Id]
-    account_id: Mapped[str] = mapped_column(
-        String(32), ForeignKey("account.id", use_alter=True, name="fk_package_account_id"), index=True
-    )
+    account_id: Mapped[str] = mapped_column(String(32), ForeignKey("account.id"), index=True)
     name: Mapped[str] = mapped_column(String(100))
     max_sites: Mapped[int]
     limits: Mapped[dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hosthold.db.base import Base, Id, Milliseconds
+from hosthold.db.base import AccountPath, Base, Id, Milliseconds
 from hosthold.reconcile.models import Reconciled
 
 
@@ -19,7 +19,7 @@ class SiteRow(Reconciled, Base):
 
     id: Mapped[Id]
     account_id: Mapped[str] = mapped_column(String(32), ForeignKey("account.id"))
-    account_path: Mapped[str] = mapped_column(String(400), index=True)
+    account_path: Mapped[AccountPath]
     node_id: Mapped[str] = mapped_column(String(32), ForeignKey("node.id"), index=True)
     name: Mapped[str] = mapped_column(String(31), unique=True)
     uid: Mapped[int] = mapped_column(BigInteger, unique=True)
@@ -30,6 +30,8 @@ class SiteRow(Reconciled, Base):
     document_root: Mapped[str] = mapped_column(String(512))
     limits: Mapped[dict[str, Any]]
     is_suspended: Mapped[bool] = mapped_column(default=False)
+    last_announced_reason: Mapped[str] = mapped_column(String(60), default="")
+    """The reason of the last failure that plugins were told of; they hear of it again when it changes."""
     created_at: Mapped[Milliseconds]
 
 

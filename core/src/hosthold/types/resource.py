@@ -184,6 +184,8 @@ class Outcome(Frozen):
     subject: Subject
     changes: tuple[Change, ...] = ()
     condition: Condition | None = None
+    facts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """For a node's own subject: the runtime versions that it has, newest first, by driver."""
 
 
 class OrderReply(Frozen):

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hosthold.db.base import Base, Id, Milliseconds
+from hosthold.db.base import AccountPath, Base, Id, Milliseconds
 
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -26,7 +26,7 @@ class EventRow(Base):
     at: Mapped[Milliseconds] = mapped_column(index=True)
     name: Mapped[str] = mapped_column(String(60))
     subject: Mapped[str] = mapped_column(String(80))
-    account_path: Mapped[str] = mapped_column(String(400))
+    account_path: Mapped[AccountPath]
     payload: Mapped[dict[str, Any]]
     is_dispatched: Mapped[bool]
     """Whether deliveries for all plugins have been made out; true from the start where no plugin is told."""
@@ -58,7 +58,7 @@ class OperationRow(Base):
     kind: Mapped[str] = mapped_column(String(60))
     idempotency_key: Mapped[str] = mapped_column(String(200))
     subject: Mapped[str] = mapped_column(String(80))
-    account_path: Mapped[str] = mapped_column(String(400))
+    account_path: Mapped[AccountPath]
     parameters: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(16))
     steps: Mapped[list[Any]]

@@ -1,0 +1,168 @@
+"""The one loop: claim what is due, render it, have its node apply it, settle what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from hosthold.db.unit_of_work import Database
+from hosthold.errors import DriverError, HostholdError
+from hosthold.reconcile.kind import Claim, Kind, NodeClient
+from hosthold.reconcile.retry import pause_ms, rest_ms
+from hosthold.types.identifier import new_identifier
+from hosthold.types.resource import Desired, NodeOrder, OrderAction, Outcome
+from hosthold.types.site import Condition, Phase
+from hosthold.work.outbox import CHANGED, announce
+
+log = structlog.get_logger()
+
+LEASE_MS = 30_000
+"""How long a claim keeps other workers away. It is longer than a node may take to answer; a later claim is safe all the
+same, for its fence is higher and the node refuses the older order."""
+ORDER_LIFETIME = timedelta(seconds=25)
+BATCH = 50
+"""Rows claimed at once: they share one order, one commit on the node, one reload."""
+DRIFTED = "Drifted"
+
+
+class Loop:
+    """Reconciles every kind of noun. Several workers may run it at the same time."""
+
+    def __init__(self, database: Database, nodes: NodeClient, kinds: Sequence[Kind[Any]], random: Random | None = None) -> None:
+        self._database = database
+        self._nodes = nodes
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The nouns that are reconciled, in the order in which they are looked at."""
+        return tuple(self._kinds)
+
+    def run(self, kind: str) -> int:
+        """Work off all rows of this kind that are due now, and say how many there were."""
+        handled = 0
+        while claims := self._claim(self._kinds[kind]):
+            handled += len(claims)
+            self._settle(self._kinds[kind], claims, self._apply(self._kinds[kind], claims))
+        return handled
+
+    def _claim(self, kind: Kind[Any]) -> list[Claim[Any]]:
+        model = kind.model
+        with self._database.read() as uow:
+            if uow.session.scalar(self._due(model, uow.clock()).with_only_columns(model.id).limit(1)) is None:
+                return []
+        with self._database.write() as uow:
+            now = uow.clock()
+            query = self._due(model, now).order_by(model.due_at).limit(BATCH).with_for_update(skip_locked=True)
+            rows = list(uow.session.scalars(query))
+            facts = kind.read(uow, rows)
+            claims = []
+            for row in rows:
+                row.lease_until = now + LEASE_MS
+                row.fence += 1
+                row.attempts += 1
+                subject, node, value = facts[row.id]
+                was_settled = row.phase == Phase.ready and row.observed_generation == row.generation
+                claims.append(Claim(id=row.id, subject=subject, generation=row.generation, fence=row.fence, attempts=row.attempts,
+                                    deleting=row.deleting, was_settled=was_settled, node=node, value=value))
+                if row.phase == Phase.pending:
+                    row.phase = Phase.applying
+                    self._announce(uow, row, subject)
+            return claims
+
+    @staticmethod
+    def _due(model: Any, now: int) -> Any:
+        return select(model).where(model.due_at <= now, model.lease_until <= now)
+
+    def _apply(self, kind: Kind[Any], claims: list[Claim[Any]]) -> dict[str, Outcome]:
+        """What became of each claim, by subject. Nothing but a bug in the loop itself is raised."""
+        outcomes: dict[str, Outcome] = {}
+        orders: dict[str, list[Desired]] = {}
+        for claim in claims:
+            try:
+                orders.setdefault(claim.node, []).append(kind.render(claim))
+            except HostholdError as error:
+                outcomes[claim.subject] = Outcome(subject=claim.subject, condition=_condition(error))
+            except Exception as error:
+                log.exception("rendering failed", subject=claim.subject)
+                outcomes[claim.subject] = Outcome(subject=claim.subject, condition=_unexpected(error))
+        for node, desired in orders.items():
+            outcomes.update(self._send(node, desired))
+        return outcomes
+
+    def _send(self, node: str, desired: list[Desired]) -> dict[str, Outcome]:
+        now = datetime.fromtimestamp(self._database.clock() / 1000, UTC)
+        order = NodeOrder(id=new_identifier(), node=node, action=OrderAction.apply, desired=tuple(desired),
+                          issued_at=now, expires_at=now + ORDER_LIFETIME)
+        try:
+            reply = self._nodes.send(order)
+        except HostholdError as error:
+            refused = _condition(error)
+            return {item.subject: Outcome(subject=item.subject, condition=refused) for item in desired}
+        outcomes = {outcome.subject: outcome for outcome in reply.outcomes}
+        for item in desired:
+            if item.subject not in outcomes:
+                missing = reply.condition or Condition(reason="NoAnswer", message=f"The node {node} gave no answer for this.",
+                                                       hint="It is tried again; see the node's log if it stays so.")
+                outcomes[item.subject] = Outcome(subject=item.subject, condition=missing)
+        return outcomes
+
+    def _settle(self, kind: Kind[Any], claims: list[Claim[Any]], outcomes: dict[str, Outcome]) -> None:
+        with self._database.write() as uow:
+            by_id = {claim.id: claim for claim in claims}
+            query = select(kind.model).where(kind.model.id.in_(by_id)).with_for_update()
+            for row in uow.session.scalars(query):
+                claim = by_id[row.id]
+                if row.fence != claim.fence:
+                    continue  # the lease ran out and another worker took over: the row is its to settle
+                row.lease_until = 0
+                if row.generation != claim.generation:
+                    row.due_at = uow.clock()
+                    uow.ring(kind.name, row.id)
+                    continue
+                self._settle_row(kind, uow, row, claim, outcomes[claim.subject])
+
+    def _settle_row(self, kind: Kind[Any], uow: Any, row: Any, claim: Claim[Any], outcome: Outcome) -> None:
+        previous = Phase.ready if claim.was_settled else Phase(row.phase)
+        condition = outcome.condition
+        is_drift_only = condition is not None and condition.reason == DRIFTED and claim.was_settled
+        if condition is None and claim.deleting:
+            kind.removed(uow, row, claim)
+            return
+        before = (row.phase, row.conditions)
+        row.conditions = [condition.model_dump(mode="json")] if condition else []
+        row.last_error = condition.message if condition else ""
+        if condition is None or is_drift_only:
+            row.phase = Phase.ready
+            row.observed_generation = claim.generation
+            row.attempts = 0
+            row.due_at = uow.clock() + rest_ms(self._random)
+        else:
+            row.phase = Phase.deleting if claim.deleting else Phase.failed
+            row.due_at = None if condition.is_permanent else uow.clock() + pause_ms(claim.attempts, self._random)
+        kind.settled(uow, row, claim, outcome, previous)
+        if (row.phase, row.conditions) != before:
+            self._announce(uow, row, claim.subject)
+        log.info("settled", subject=claim.subject, phase=row.phase, reason=condition.reason if condition else None,
+                 changes=len(outcome.changes), attempt=claim.attempts)
+
+    @staticmethod
+    def _announce(uow: Any, row: Any, subject: str) -> None:
+        announce(uow, CHANGED, subject, getattr(row, "account_path", ""), {"phase": row.phase, "generation": row.generation})
+
+
+def _condition(error: HostholdError) -> Condition:
+    is_permanent = isinstance(error, DriverError) and error.is_permanent
+    reason = error.reason if isinstance(error, DriverError) else type(error).__name__
+    return Condition(reason=reason, message=error.detail, hint=error.hint or "It is tried again by itself.", is_permanent=is_permanent)
+
+
+def _unexpected(error: Exception) -> Condition:
+    return Condition(reason="InternalError", message=f"An unexpected {type(error).__name__} stopped this. Nothing was changed.",
+                     hint="It is tried again by itself. The worker's log has the details; report it if it stays.")

@@ -1,0 +1,21 @@
+"""When to try again: growing pauses with jitter, so that many failures do not come back at the same moment."""
+
+from __future__ import annotations
+
+from random import Random
+
+FIRST_PAUSE_MS = 1_000
+LONGEST_PAUSE_MS = 10 * 60_000
+SETTLED_PAUSE_MS = 10 * 60_000
+"""How long a settled row rests until it is looked at for drift; with jitter below the 15 minutes that drift may stay unseen."""
+
+
+def pause_ms(attempts: int, random: Random) -> int:
+    """Milliseconds to wait after this many failed attempts in a row: doubled each time, 10 minutes at most, ± 20 %."""
+    pause = min(FIRST_PAUSE_MS * 2 ** min(attempts - 1, 20), LONGEST_PAUSE_MS)
+    return int(pause * random.uniform(0.8, 1.2))
+
+
+def rest_ms(random: Random) -> int:
+    """Milliseconds until a settled row is looked at again: spread, so that sites made together are not checked together."""
+    return int(SETTLED_PAUSE_MS * random.uniform(0.7, 1.3))

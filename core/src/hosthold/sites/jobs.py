@@ -1,0 +1,67 @@
+"""What the worker does for sites: reconcile them, restart their runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete, select
+
+from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.nodes.models import NodeRow
+from hosthold.nodes.service import node_of
+from hosthold.plugins.manager import PluginRegistry
+from hosthold.reconcile.kind import Claim
+from hosthold.sites.models import DomainNameRow, SiteRow
+from hosthold.sites.rendering import render_removal, render_site
+from hosthold.sites.service import snapshot, subject_of
+from hosthold.types.node import Node
+from hosthold.types.resource import Desired, Outcome
+from hosthold.types.site import Phase, Site
+from hosthold.work.outbox import CHANGED, announce
+
+SiteOnNode = tuple[Site, Node]
+
+
+class SiteKind:
+    """How the loop reconciles sites."""
+
+    name = "site"
+    model = SiteRow
+
+    def __init__(self, registry: PluginRegistry) -> None:
+        self._registry = registry
+
+    def read(self, uow: UnitOfWork, rows: list[SiteRow]) -> Mapping[str, tuple[str, str, SiteOnNode]]:
+        """See `Kind`."""
+        held = uow.session.scalars(select(NodeRow).where(NodeRow.id.in_({row.node_id for row in rows})))
+        nodes = {row.id: node_of(row) for row in held}
+        return {row.id: (subject_of(row), nodes[row.node_id].name, (snapshot(row), nodes[row.node_id])) for row in rows}
+
+    def render(self, claim: Claim[SiteOnNode]) -> Desired:
+        """See `Kind`."""
+        site, node = claim.value
+        if claim.deleting:
+            return render_removal(site, claim.fence)
+        return render_site(self._registry, site, node, claim.fence)
+
+    def settled(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode], outcome: Outcome, previous: Phase) -> None:
+        """See `Kind`."""
+        site = claim.value[0].model_dump(mode="json")
+        if row.phase == Phase.ready and previous != Phase.ready:
+            announce(uow, "on_site_ready", claim.subject, row.account_path, {"site": site})
+            uow.ring("event", claim.subject)
+        if row.phase == Phase.failed and outcome.condition is not None:
+            known = row.last_announced_reason
+            if known != outcome.condition.reason:
+                announce(uow, "on_site_failed", claim.subject, row.account_path,
+                         {"site": site, "condition": outcome.condition.model_dump(mode="json")})
+                uow.ring("event", claim.subject)
+        row.last_announced_reason = outcome.condition.reason if outcome.condition else ""
+
+    def removed(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode]) -> None:
+        """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""
+        announce(uow, "on_site_deleted", claim.subject, row.account_path, {"site": claim.value[0].model_dump(mode="json")})
+        announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
+        uow.ring("event", claim.subject)
+        uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
+        uow.session.delete(row)

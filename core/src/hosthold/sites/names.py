@@ -1,0 +1,91 @@
+"""Who may have which host name: uniqueness, names of other tenants, reserved names, public suffixes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from publicsuffixlist import PublicSuffixList
+from sqlalchemy import select
+
+from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.errors import Conflict, FieldError, InvalidInput
+from hosthold.settings import Settings
+from hosthold.sites.models import DomainNameRow
+from hosthold.types.text import Domain
+
+# Special-use names (IANA's registry, RFC 6761 and its followers): they mean something else everywhere, or nothing.
+SPECIAL_USE = (
+    "alt", "arpa", "corp", "example", "home", "home.arpa", "internal", "invalid", "lan", "local", "localdomain", "localhost",
+    "mail", "onion", "test", "example.com", "example.net", "example.org",
+)
+# Labels by which programs look for services of the whole domain above (WPAD, ISATAP, mail clients' autoconfiguration).
+SPECIAL_LABELS = ("wpad", "isatap")
+
+
+@lru_cache(maxsize=1)
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList(only_icann=False)
+
+
+def _lies_at_or_below(name: str, suffix: str) -> bool:
+    return name == suffix or name.endswith("." + suffix)
+
+
+def reservation(name: Domain, settings: Settings) -> str | None:
+    """Why no site may have this name (S-61), or `None` if one may."""
+    for own in settings.names.reserved:
+        if _lies_at_or_below(name, own):
+            return f"{own} belongs to the platform itself."
+    if name.split(".")[0] in SPECIAL_LABELS:
+        return f"Names that begin with {name.split('.')[0]!r} are looked up by programs for a whole domain."
+    if any(_lies_at_or_below(name, local) and name != local for local in settings.names.local_suffixes):
+        return None
+    for special in SPECIAL_USE:
+        if _lies_at_or_below(name, special):
+            return f"Names at or below {special!r} are reserved for special use and cannot be reached from outside."
+    if _public_suffixes().publicsuffix(name) == name:
+        return f"{name} is a public suffix: anybody may register names below it, so nobody can own it."
+    return None
+
+
+def claim(uow: UnitOfWork, account_id: str, domains: Sequence[Domain], held: Sequence[str] = ()) -> None:
+    """See that the account may take `domains`, of which its site holds `held` already.
+
+    Every name is unique on the platform, whatever holds it; a name above or below a name of another account is that
+    account's affair (S-60). Raises `InvalidInput` or `Conflict`, pointing at the field of each bad name. Whoever calls
+    must hold the lock on names, so that of two at once one is refused.
+    """
+    pointers = {name: "/domain" if index == 0 else f"/aliases/{index - 1}" for index, name in reversed(list(enumerate(domains)))}
+    errors = [
+        FieldError("/domain" if index == 0 else f"/aliases/{index - 1}", f"{name} is given twice.")
+        for index, name in enumerate(domains)
+        if name in domains[:index]
+    ]
+    new = [name for name in pointers if name not in held]
+    for name in new:
+        if reason := reservation(name, uow.settings):
+            errors.append(FieldError(pointers[name], reason))
+    if errors:
+        raise InvalidInput("The site was not changed.", errors, hint="Choose other domain names.")
+    conflicts = []
+    for name in new:
+        family = [str(name), *map(str, name.ancestors())]
+        query = select(DomainNameRow.name, DomainNameRow.account_id).where(
+            DomainNameRow.name.in_(family) | DomainNameRow.name.endswith("." + name, autoescape=True)
+        )
+        for taken, owner in uow.session.execute(query):
+            if taken == name:
+                conflicts.append(FieldError(pointers[name], f"{name} is taken."))
+            elif owner != account_id:
+                conflicts.append(FieldError(pointers[name], f"{name} belongs together with a name of another account."))
+    if conflicts:
+        raise DomainTaken(conflicts)
+
+
+class DomainTaken(Conflict, InvalidInput):
+    """A name is taken, or lies above or below a name of another account; nothing was changed."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        InvalidInput.__init__(self, "The site was not changed: a domain name is taken.", errors,
+                              hint="Choose another name. If it is yours, ask the provider to have it released.")

@@ -1,0 +1,58 @@
+"""From a site and its node to the desired state: the core's part, the drivers', and what plugins contribute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hosthold.drivers.runtime import RuntimeDriver
+from hosthold.drivers.webserver import WebServerDriver
+from hosthold.errors import PluginError
+from hosthold.plugins.calls import on_behalf_of
+from hosthold.plugins.manager import PluginRegistry
+from hosthold.reconcile.safety import brake
+from hosthold.types.node import Isolation, Node
+from hosthold.types.resource import Account, Desired, Directory, Resource
+from hosthold.types.site import Site
+
+
+def essential_resources(site: Site, node: Node) -> tuple[Resource, ...]:
+    """What a site has whatever its drivers are, and loses only with its deletion: its user, its folder."""
+    folder = Directory(path=node.layout.site(site.name), owner=node.root, mode=0o711)
+    if node.isolation is Isolation.none:
+        return (folder,)
+    return Account(name=site.name, uid=site.uid, home=node.layout.home(site.name)), folder
+
+
+def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) -> Desired:
+    """The desired state of a live site. Raises `DriverError` or `PluginError` naming who cannot render it."""
+    subject = f"site:{site.id}"
+    with on_behalf_of(subject):
+        runtime_driver = registry.driver("runtime", site.runtime.driver)
+        webserver_driver = registry.driver("webserver", node.webserver)
+        assert isinstance(runtime_driver, RuntimeDriver)
+        assert isinstance(webserver_driver, WebServerDriver)
+        runtime = runtime_driver.render(site, node)
+        served = webserver_driver.render_site(site, node, runtime.upstream)
+    essential = essential_resources(site, node)
+    resources = _merged([("the core", essential), (site.runtime.driver, runtime.resources), (node.webserver, served.resources)])
+    contributed = registry.contribute("contribute_site", site=site, node=node)
+    desired = Desired(subject=subject, label=site.domains[0], generation=site.generation, fence=fence,
+                      resources=_merged([("the drivers", resources), *contributed]), probes=served.probes)
+    brake(desired, essential)
+    return desired
+
+
+def render_removal(site: Site, fence: int) -> Desired:
+    """The desired state of a site that shall be gone: nothing."""
+    return Desired(subject=f"site:{site.id}", label=site.domains[0], generation=site.generation, fence=fence)
+
+
+def _merged(parts: Iterable[tuple[str, Iterable[Resource]]]) -> tuple[Resource, ...]:
+    resources: dict[str, Resource] = {}
+    for source, contribution in parts:
+        for resource in contribution:
+            if resource.key in resources:
+                raise PluginError(f"{source} renders {resource.key}, which is there already. Nothing was changed.",
+                                  hint=f"Update or disable {source}; two cannot own the same thing.")
+            resources[resource.key] = resource
+    return tuple(resources.values())

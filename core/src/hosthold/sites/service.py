@@ -1,0 +1,288 @@
+"""Declaring, changing and finding sites. Nothing here touches a node: the reconcile loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+from sqlalchemy import Select, bindparam, func, insert, select, update
+
+from hosthold.accounts.models import AccountRow
+from hosthold.accounts.service import get as get_account
+from hosthold.audit.service import record
+from hosthold.db.base import below
+from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.drivers.runtime import RuntimeDriver
+from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound, PreconditionFailed, Rejected
+from hosthold.nodes.models import NodeRow
+from hosthold.nodes.service import choose, facts_of
+from hosthold.packages.models import PackageRow
+from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
+from hosthold.sites.names import claim
+from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteColumns, SiteDraft, SiteView
+from hosthold.types.actor import Actor
+from hosthold.types.identifier import new_identifier
+from hosthold.types.package import Limits
+from hosthold.types.site import Runtime, Site
+from hosthold.types.text import Domain, UnixName
+from hosthold.work.outbox import CHANGED, announce
+
+__all__ = ["SiteChange", "SiteDraft", "SiteView", "change", "declare", "delete", "get", "page", "resume", "snapshot", "suspend"]
+
+_COLUMNS = (
+    SiteRow.id, SiteRow.account_id, SiteRow.name, SiteRow.domains, SiteRow.runtime_driver, SiteRow.runtime_version,
+    SiteRow.runtime_settings, SiteRow.document_root, SiteRow.is_suspended, SiteRow.phase, SiteRow.generation,
+    SiteRow.observed_generation, SiteRow.conditions, SiteRow.created_at,
+)  # fmt: skip
+_TABLE = SiteRow.__table__.c
+
+
+def _list_statement(*, after: bool) -> Select[tuple[object, ...]]:
+    query: Select[tuple[object, ...]] = select(*_COLUMNS).where(
+        SiteRow.account_path >= bindparam("start"), SiteRow.account_path < bindparam("end")
+    )
+    if after:
+        query = query.where(SiteRow.id < bindparam("cursor"))
+    return query.order_by(SiteRow.id.desc()).limit(bindparam("limit"))
+
+
+FIRST_PAGE = _list_statement(after=False)
+NEXT_PAGE = _list_statement(after=True)
+
+
+def subject_of(row: SiteRow) -> str:
+    """How events, orders and audit entries name this site."""
+    return f"site:{row.id}"
+
+
+def snapshot(row: SiteRow) -> Site:
+    """The frozen value that drivers and hooks see of a row."""
+    return Site(
+        id=row.id,
+        account_id=row.account_id,
+        name=UnixName(row.name),
+        uid=row.uid,
+        domains=tuple(Domain(name) for name in row.domains),
+        runtime=Runtime(driver=row.runtime_driver, version=row.runtime_version, settings=row.runtime_settings),
+        document_root=row.document_root,
+        limits=Limits.model_validate(row.limits),
+        is_suspended=row.is_suspended,
+        generation=row.generation,
+    )
+
+
+def get(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
+    """The site, if the actor reaches it; `NotFound` otherwise, whether it exists or not."""
+    row = uow.session.get(SiteRow, site_id, with_for_update=None)
+    if row is None or not actor.reaches(row.account_path):
+        raise NotFound("There is no such site.", hint="Check the identifier; a deleted site is gone for good.")
+    return row
+
+
+def page(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) -> tuple[Sequence[SiteColumns], str | None]:
+    """Sites that the actor reaches, newest first, and the cursor of the next page if there is one."""
+    start, end = below(actor.account_path)
+    values = {"start": start, "end": end, "limit": limit + 1, "cursor": cursor}
+    rows = uow.connection.execute(FIRST_PAGE if cursor is None else NEXT_PAGE, values).fetchall()
+    return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
+
+
+def declare(uow: UnitOfWork, actor: Actor, draft: SiteDraft) -> SiteRow:
+    """Declare a site; it comes online in the background.
+
+    Raises `InvalidInput` for fields that cannot be accepted, `Conflict` for a name that is taken, `Rejected` where the
+    package allows no more sites, no node can take it, or a plugin objects. Nothing is stored then.
+    """
+    uid = _next_uid(uow)
+    account, package = _owner(uow, actor, draft.account_id)
+    node = choose(uow, draft.runtime.driver)
+    limits = Limits.model_validate(package.limits)
+    domains = (draft.domain, *draft.aliases)
+    claim(uow, account.id, domains)
+    runtime = _runtime(uow, draft.runtime, limits, facts_of(node))
+    now = uow.clock()
+    row = SiteRow(
+        id=new_identifier(), account_id=account.id, account_path=account.path, node_id=node.id, name=f"s{uid:x}", uid=uid,
+        domains=list(map(str, domains)), runtime_driver=runtime.driver, runtime_version=runtime.version,
+        runtime_settings=dict(runtime.settings), document_root=str(draft.document_root), limits=limits.model_dump(),
+        is_suspended=False, generation=1, phase="pending", conditions=[], due_at=now, created_at=now,
+    )  # fmt: skip
+    uow.registry.check("check_site", site=snapshot(row), actor=actor)
+    uow.session.add(row)
+    uow.session.flush()
+    _take_names(uow, row)
+    record(uow, actor, "site:create", subject_of(row), row.account_path, after=_declaration(row))
+    _announce(uow, row)
+    return row
+
+
+def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_generation: int | None) -> SiteRow:
+    """Change what is declared of a site. Raises like `declare`, and `PreconditionFailed` if it changed meanwhile."""
+    _lock_names(uow)
+    row = _editable(uow, actor, site_id, if_generation)
+    before = _declaration(row)
+    if wanted.domain is not None or wanted.aliases is not None:
+        held = list(row.domains)
+        domains = (
+            wanted.domain if wanted.domain is not None else Domain(held[0]),
+            *(wanted.aliases if wanted.aliases is not None else map(Domain, held[1:])),
+        )
+        claim(uow, row.account_id, domains, held)
+        row.domains = list(map(str, domains))
+        _take_names(uow, row)
+    if wanted.runtime is not None:
+        node = uow.session.get_one(NodeRow, row.node_id)
+        draft = wanted.runtime if wanted.runtime.version else wanted.runtime.model_copy(update={"version": row.runtime_version})
+        runtime = _runtime(uow, draft, Limits.model_validate(row.limits), facts_of(node))
+        row.runtime_driver, row.runtime_version, row.runtime_settings = runtime.driver, runtime.version, dict(runtime.settings)
+    if wanted.document_root is not None:
+        row.document_root = str(wanted.document_root)
+    return _declared_again(uow, actor, row, "site:update", before)
+
+
+def suspend(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
+    """Have the site answer 503 to everybody; nothing of it is lost. Harmless if it is suspended already."""
+    return _set_suspended(uow, actor, site_id, True)
+
+
+def resume(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
+    """Serve a suspended site again. Harmless if it is not suspended."""
+    return _set_suspended(uow, actor, site_id, False)
+
+
+def retry(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
+    """Try at once to bring the site to its declared state, also if it failed for good before."""
+    row = get(uow, actor, site_id)
+    record(uow, actor, "site:retry", subject_of(row), row.account_path)
+    row.declare_again(uow.clock())
+    _announce(uow, row)
+    return row
+
+
+def delete(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
+    """Declare that the site shall be gone: files, user, names. The row stays until nothing of it is left on the node."""
+    row = get(uow, actor, site_id)
+    if row.deleting:
+        return row
+    _require_generation(row, if_generation)
+    record(uow, actor, "site:delete", subject_of(row), row.account_path, before=_declaration(row))
+    row.deleting = True
+    row.declare_again(uow.clock())
+    _announce(uow, row)
+    return row
+
+
+def _set_suspended(uow: UnitOfWork, actor: Actor, site_id: str, is_suspended: bool) -> SiteRow:
+    row = _editable(uow, actor, site_id, None)
+    if row.is_suspended == is_suspended:
+        return row
+    before = _declaration(row)
+    row.is_suspended = is_suspended
+    return _declared_again(uow, actor, row, "site:suspend" if is_suspended else "site:resume", before)
+
+
+def _declared_again(uow: UnitOfWork, actor: Actor, row: SiteRow, action: str, before: dict[str, object]) -> SiteRow:
+    after = _declaration(row)
+    if after == before:
+        return row
+    uow.registry.check("check_site", site=snapshot(row), actor=actor)
+    row.declare_again(uow.clock())
+    changed = {key for key in after if after[key] != before[key]}
+    record(uow, actor, action, subject_of(row), row.account_path,
+           {key: before[key] for key in changed}, {key: after[key] for key in changed})
+    _announce(uow, row)
+    return row
+
+
+def _announce(uow: UnitOfWork, row: SiteRow) -> None:
+    announce(uow, CHANGED, subject_of(row), row.account_path, {"phase": row.phase, "generation": row.generation})
+    uow.ring("site", row.id)
+
+
+def _editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
+    row = get(uow, actor, site_id)
+    if row.deleting:
+        raise NotFound("There is no such site: it is being deleted.", hint="Make a new site once its name is free.")
+    _require_generation(row, if_generation)
+    return row
+
+
+def _require_generation(row: SiteRow, expected: int | None) -> None:
+    if expected is not None and expected != row.generation:
+        raise PreconditionFailed("The site was changed by somebody else since you read it; your change was not made.",
+                                 hint="Read the site again, and repeat your change if it still makes sense.")
+
+
+def _declaration(row: SiteRow) -> dict[str, object]:
+    return {
+        "domains": list(row.domains), "runtime": [row.runtime_driver, row.runtime_version, dict(row.runtime_settings)],
+        "document_root": row.document_root, "is_suspended": row.is_suspended,
+    }  # fmt: skip
+
+
+def _owner(uow: UnitOfWork, actor: Actor, account_id: str | None) -> tuple[AccountRow, PackageRow]:
+    try:
+        account = get_account(uow, actor, account_id or actor.account_id)
+    except NotFound as error:
+        raise InvalidInput("The site was not made.", [FieldError("/account_id", error.detail)], hint=error.hint) from None
+    package = uow.session.get(PackageRow, account.package_id) if account.package_id else None
+    if package is None:
+        raise InvalidInput("The site was not made.",
+                           [FieldError("/account_id", "This account has no package, so it cannot have sites.")],
+                           hint="Name a customer's account, or give this one a package.")
+    held = uow.session.scalar(select(func.count()).select_from(SiteRow).where(SiteRow.account_id == account.id)) or 0
+    if held >= package.max_sites:
+        raise Rejected(f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
+                       hint="Delete a site that is no longer needed, or move to a larger package.")
+    return account, package
+
+
+def _runtime(uow: UnitOfWork, draft: RuntimeDraft, limits: Limits, facts: dict[str, tuple[str, ...]]) -> Runtime:
+    versions = facts.get(draft.driver, ())
+    if not versions:
+        raise InvalidInput("The site was not changed.", [FieldError("/runtime/driver", f"No node offers {draft.driver!r}.")],
+                           hint=f"Available: {', '.join(sorted(facts)) or 'nothing yet; see `hosthold doctor`'}.")
+    version = draft.version or versions[0]
+    if version not in versions:
+        raise InvalidInput("The site was not changed.",
+                           [FieldError("/runtime/version", f"{draft.driver} {version} is not installed on the node.")],
+                           hint=f"Available: {', '.join(versions)}.")
+    try:
+        driver = uow.registry.driver("runtime", draft.driver)
+    except HostholdError as error:
+        raise InvalidInput("The site was not changed.", [FieldError("/runtime/driver", error.detail)], hint=error.hint) from None
+    assert isinstance(driver, RuntimeDriver)
+    try:
+        settings = driver.site_settings.model_validate(dict(draft.settings), context={"limits": limits})
+    except ValidationError as error:
+        fields = [FieldError("/runtime/settings/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        allowed = ", ".join(sorted(field.alias or name for name, field in driver.site_settings.model_fields.items()))
+        raise InvalidInput("The site was not changed.", fields, hint=f"Settings that can be set: {allowed}.") from None
+    return Runtime(driver=draft.driver, version=version,
+                   settings=settings.model_dump(exclude_unset=True, by_alias=True, mode="json"))
+
+
+def _lock_names(uow: UnitOfWork) -> None:
+    """Make all who take names wait for each other, so that rules about other rows hold; SQLite has one writer anyway."""
+    uow.session.execute(update(CounterRow).where(CounterRow.name == "uid").values(value=CounterRow.value))
+
+
+def _next_uid(uow: UnitOfWork) -> int:
+    """A Unix number that was never given out. The row stays locked until the end, as `_lock_names` does."""
+    raised = update(CounterRow).where(CounterRow.name == "uid").values(value=CounterRow.value + 1).returning(CounterRow.value)
+    value = uow.session.scalar(raised)
+    if value is None:
+        raise Rejected("There is no node yet, so a site has no place to be.", hint="Start `hosthold node`, or `hosthold up`.")
+    if value > uow.settings.node.uid_last:
+        raise Rejected("All Unix numbers of the range are used up.", hint="Raise node.uid_last in hosthold.toml.")
+    return value
+
+
+def _take_names(uow: UnitOfWork, row: SiteRow) -> None:
+    held = set(uow.session.scalars(select(DomainNameRow.name).where(DomainNameRow.site_id == row.id)))
+    for name in held - set(row.domains):
+        uow.session.delete(uow.session.get_one(DomainNameRow, name))
+    new = [name for name in row.domains if name not in held]
+    if new:
+        uow.session.execute(insert(DomainNameRow),
+                            [{"name": name, "account_id": row.account_id, "site_id": row.id} for name in new])

@@ -1,0 +1,17 @@
+"""Moments as the API shows them: RFC 3339, UTC, to the millisecond."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-22T21:30:00.000Z"])]
+"""A moment such as `2026-11-22T21:30:00.000Z`."""
+
+
+def moment(milliseconds: int) -> Moment:
+    """The moment that lies this many milliseconds after 1970 began in UTC."""
+    whole = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"

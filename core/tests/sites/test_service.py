@@ -1,0 +1,182 @@
+"""Declaring sites: names, quotas, who may see and change what."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from conftest import RecordingBell
+from pydantic import ValidationError
+
+from core.tests.sites.conftest import World
+from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
+from hosthold.sites import service
+from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
+from hosthold.types.actor import Actor
+
+
+def declare(world: World, actor: Actor, domain: str, **more: Any) -> SiteView:
+    with world.database.write() as uow:
+        return SiteView.of(service.declare(uow, actor, SiteDraft.model_validate({"domain": domain, **more})))
+
+
+def test_a_declared_site_is_pending_and_the_worker_is_rung(world: World, bell: RecordingBell) -> None:
+    site = declare(world, world.alice, "alice.test", aliases=["www.alice.test"])
+    assert (site.phase, site.generation, site.runtime.version) == ("pending", 1, "8.2")
+    assert ("site", site.id) in bell.rung
+    with world.database.read() as uow:
+        assert SiteView.of(service.get(uow, world.alice, site.id)) == site
+
+
+def test_unix_numbers_differ_and_are_never_given_out_again(world: World) -> None:
+    first = declare(world, world.alice, "one.test")
+    with world.database.write() as uow:
+        row = service.get(uow, world.alice, first.id)
+        first_uid = row.uid
+        for name in row.domains:
+            uow.session.delete(uow.session.get_one(service.DomainNameRow, name))
+        uow.session.flush()
+        uow.session.delete(row)
+    second = declare(world, world.alice, "one.test")
+    with world.database.read() as uow:
+        assert service.get(uow, world.alice, second.id).uid == first_uid + 1
+
+
+@pytest.mark.parametrize("bad", ["taken.test", "www.taken.test", "TAKEN.test.", "sub.taken.test", "x.y.taken.test"])
+def test_s60_names_of_others_and_names_below_them_are_refused(world: World, bad: str) -> None:
+    declare(world, world.alice, "taken.test", aliases=["www.taken.test"])
+    with pytest.raises(Conflict) as caught:
+        declare(world, world.bob, bad)
+    assert caught.value.errors[0].pointer == "/domain"
+
+
+def test_s60_a_name_above_a_name_of_another_account_is_refused(world: World) -> None:
+    declare(world, world.alice, "deep.below.test")
+    with pytest.raises(Conflict):
+        declare(world, world.bob, "below.test")
+    with pytest.raises(Conflict):
+        declare(world, world.bob, "free.test", aliases=["below.test"])
+
+
+def test_s60_an_account_may_have_names_below_its_own(world: World) -> None:
+    declare(world, world.alice, "alice.test")
+    assert declare(world, world.alice, "shop.alice.test").domain == "shop.alice.test"
+
+
+def test_s60_of_two_that_take_a_name_at_once_one_gets_it(world: World) -> None:
+    results: list[str] = []
+
+    def take(actor: Actor) -> None:
+        try:
+            declare(world, actor, "race.test")
+            results.append("taken")
+        except Conflict:
+            results.append("refused")
+
+    threads = [threading.Thread(target=take, args=(actor,)) for actor in (world.alice, world.bob) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["refused", "refused", "refused", "taken"]
+
+
+@pytest.mark.parametrize("bad", ["co.uk", "github.io", "foo.internal", "a.onion", "x.local", "wpad.alice.com", "localhost.", "example.com"])
+def test_s61_reserved_names_and_public_suffixes_are_refused(world: World, bad: str) -> None:
+    with pytest.raises((InvalidInput, ValidationError)):
+        declare(world, world.alice, bad)
+
+
+@pytest.mark.parametrize("bad", ["127.0.0.1", "１２７.0.0.1", "a..b", "*.a.com", "_x.com", "a.com:80", "a b.com", "x" * 64 + ".com", "a." * 130 + "com"])
+def test_s59_what_is_no_domain_is_refused_at_the_border(bad: str) -> None:
+    with pytest.raises(ValidationError):
+        SiteDraft.model_validate({"domain": bad})
+
+
+@pytest.mark.parametrize("twin", ["ALICE.com", "alice.com.", "alice。com", "ａlice.com"])
+def test_s59_twins_of_a_name_are_one_name(twin: str) -> None:
+    assert SiteDraft.model_validate({"domain": twin}).domain == "alice.com"
+
+
+def test_the_package_limits_how_many_sites_there_are(world: World) -> None:
+    for number in range(3):
+        declare(world, world.alice, f"n{number}.test")
+    with pytest.raises(Rejected, match="room for 3 sites"):
+        declare(world, world.alice, "n3.test")
+
+
+def test_a_version_that_the_node_lacks_is_refused_with_those_it_has(world: World) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        declare(world, world.alice, "old.test", runtime={"driver": "php", "version": "5.6"})
+    assert caught.value.errors[0].pointer == "/runtime/version"
+    assert "8.2" in caught.value.hint
+
+
+def test_s25_a_setting_outside_the_allow_list_is_refused(world: World) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        declare(world, world.alice, "ini.test", runtime={"driver": "php", "settings": {"auto_prepend_file": "/etc/passwd"}})
+    assert caught.value.errors[0].pointer == "/runtime/settings/auto_prepend_file"
+
+
+def test_s29_a_foreign_site_looks_as_if_it_did_not_exist(world: World) -> None:
+    site = declare(world, world.alice, "alice.test")
+    with world.database.write() as uow:
+        for act in (service.get, service.suspend, service.resume, service.retry):
+            with pytest.raises(NotFound, match=r"no such site\."):
+                act(uow, world.bob, site.id)
+        with pytest.raises(NotFound):
+            service.delete(uow, world.bob, site.id, None)
+        assert service.get(uow, world.provider, site.id).id == site.id
+
+
+def test_an_edit_of_an_old_reading_is_refused(world: World) -> None:
+    site = declare(world, world.alice, "alice.test")
+    with world.database.write() as uow:
+        service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "web"}), 1)
+    with pytest.raises(PreconditionFailed), world.database.write() as uow:
+        service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "other"}), 1)
+
+
+def test_a_change_frees_the_names_it_drops_and_takes_the_new_ones(world: World) -> None:
+    site = declare(world, world.alice, "alice.test", aliases=["www.alice.test"])
+    with world.database.write() as uow:
+        row = service.change(uow, world.alice, site.id, SiteChange.model_validate({"aliases": ["shop.alice.test"]}), None)
+        assert (row.generation, row.phase, row.domains) == (2, "pending", ["alice.test", "shop.alice.test"])
+    with pytest.raises(Conflict):
+        declare(world, world.alice, "shop.alice.test")
+    assert declare(world, world.alice, "www.alice.test").phase == "pending"
+
+
+def test_a_change_that_changes_nothing_leaves_the_generation(world: World) -> None:
+    site = declare(world, world.alice, "alice.test")
+    with world.database.write() as uow:
+        assert service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "public"}), None).generation == 1
+        assert service.resume(uow, world.alice, site.id).generation == 1
+
+
+def test_a_site_that_is_being_deleted_cannot_be_changed_and_keeps_its_name(world: World) -> None:
+    site = declare(world, world.alice, "alice.test")
+    with world.database.write() as uow:
+        assert service.delete(uow, world.alice, site.id, None).phase == "deleting"
+        assert service.delete(uow, world.alice, site.id, None).generation == 2
+    with pytest.raises(NotFound), world.database.write() as uow:
+        service.suspend(uow, world.alice, site.id)
+    with pytest.raises(Conflict):
+        declare(world, world.alice, "alice.test")
+
+
+def test_pages_follow_each_other_without_gaps_or_repeats(world: World) -> None:
+    made = {declare(world, actor, f"{name}{number}.test").id for name, actor in (("a", world.alice), ("b", world.bob)) for number in range(3)}
+    seen: list[str] = []
+    cursor = None
+    while True:
+        with world.database.read() as uow:
+            rows, cursor = service.page(uow, world.provider, 4, cursor)
+            seen += [SiteView.of(row).id for row in rows]
+        if cursor is None:
+            break
+    assert len(seen) == 6
+    assert set(seen) == made
+    with world.database.read() as uow:
+        assert len(service.page(uow, world.alice, 50, None)[0]) == 3
