@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 STARTER_PAGE = """\
-<?php $user = posix_geteuid(); ?>
+<?php if (strtok($_SERVER['REQUEST_URI'], '?') !== '/') http_response_code(404); ?>
 <!doctype html>
 <html lang="en">
 <head>
@@ -31,7 +31,7 @@ application into its folder. You need not tell anybody: the next visitor sees it
 <dl>
 <dt>File</dt><dd><code><?= htmlspecialchars(__FILE__) ?></code></dd>
 <dt>PHP</dt><dd><?= PHP_VERSION ?></dd>
-<dt>Runs as</dt><dd>user <?= $user ?>, which is this site's own</dd>
+<dt>Runs as</dt><dd>user <?= posix_geteuid() ?>, which is this site's own</dd>
 </dl>
 <p>Errors of your code go to <code><?= htmlspecialchars(ini_get('error_log')) ?></code>.</p>
 </main>

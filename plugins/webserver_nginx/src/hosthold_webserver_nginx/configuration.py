@@ -101,7 +101,12 @@ http {
     fastcgi_read_timeout 3660s;
 
     open_log_file_cache max=1024 inactive=10s valid=5s min_uses=2;
-    access_log %{hosts}/$host/logs/access.log combined;
+    map $status $is_logged {
+        default 1;
+        400 0;
+        444 0;
+    }
+    access_log %{hosts}/$host/logs/access.log combined if=$is_logged;
 
     server {
         listen %{listen} default_server;
@@ -119,6 +124,8 @@ http {
             disable_symlinks on from=%{challenges};
             types { }
             default_type text/plain;
+            log_not_found off;
+            access_log off;
         }
 
         location = %{ping} {
@@ -150,6 +157,7 @@ http {
             error_page 404 = @missing;
             add_header Cache-Control no-store always;
             add_header Retry-After 3600 always;
+            access_log off;
         }
 
         location ~ /\\.(?!well-known/) {
@@ -197,7 +205,7 @@ def render_configuration(node: Node, settings: NginxSettings) -> str:
     """
     own_addresses = dict.fromkeys(("127.0.0.1", "::1", node.listen.address.strip("[]")))
     return _TEMPLATE.substitute(
-        privileges=_privileges(node),
+        privileges=_privileges(node, settings),
         hosts=node.layout.hosts,
         suspended=suspended(node),
         challenges=node.layout.challenges,
@@ -212,7 +220,7 @@ def render_configuration(node: Node, settings: NginxSettings) -> str:
     )
 
 
-def _privileges(node: Node) -> str:
+def _privileges(node: Node, settings: NginxSettings) -> str:
     """Only root can become somebody else, and only root may raise its own limit of open files."""
     if node.isolation is Isolation.none or node.root.uid != 0:
         return ""
@@ -221,4 +229,4 @@ def _privileges(node: Node) -> str:
             f"{node.web_user!r} cannot be the user of the web server; nothing was written",
             hint="name an existing system user, such as www-data",
         )
-    return f"user {node.web_user};\nworker_rlimit_nofile 65536;\n"
+    return f"user {node.web_user};\nworker_rlimit_nofile {settings.worker_connections * 4};\n"

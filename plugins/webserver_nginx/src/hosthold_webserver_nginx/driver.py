@@ -40,7 +40,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
 
     `hosts/<domain>` is a link to the site's `serve` folder, which belongs to root and holds three links: `root` to the
     document root, `upstream` to the runtime's socket, `logs` to the folder of its access log. `root` belongs to the
-    site, so that nginx follows it only while its target does too. A suspended domain's link lies in
+    site and `logs` to the web server, so that nginx follows each only while its target belongs to the same. A suspended domain's link lies in
     `hosts/.suspended` instead, where nginx looks only after it has found nothing to serve.
     """
 
@@ -118,7 +118,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 owner=owner,
             ),
             Link(path=serve.child("upstream"), target=upstream.socket, owner=node.root),
-            Link(path=serve.child("logs"), target=web_logs, owner=node.root),
+            Link(path=serve.child("logs"), target=web_logs, owner=node.web),
             *(Link(path=hosts.child(domain), target=serve, owner=node.root) for domain in site.domains),
         ]
         status = 503 if site.is_suspended else 200
