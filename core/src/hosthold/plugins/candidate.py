@@ -43,6 +43,11 @@ class Candidate:
         return PLUGIN if group == GROUP else f"driver:{group.removeprefix(DRIVER_GROUPS)}"
 
     @property
+    def sdk_range(self) -> str:
+        """The SDK versions it works with, lower bound first, such as `>=1.2,<2`; empty if it does not say."""
+        return ",".join(sorted(map(str, self.sdk or ()), reverse=True))
+
+    @property
     def is_core(self) -> bool:
         return canonicalize_name(self.distribution) == CORE
 
@@ -137,12 +142,12 @@ def _require_compatible(candidate: Candidate) -> None:
     except PackageNotFoundError:
         raise Refusal(
             PluginState.incompatible,
-            f"It needs {SDK} {candidate.sdk}, and no {SDK} is installed.",
+            f"It needs {SDK} {candidate.sdk_range}, and no {SDK} is installed.",
             hint=f"Install {SDK}.",
         ) from None
     if not candidate.sdk.contains(present, prereleases=True):
         raise Refusal(
             PluginState.incompatible,
-            f"It needs {SDK} {candidate.sdk}, this is {present}.",
+            f"It needs {SDK} {candidate.sdk_range}, this is {present}.",
             hint=f"Upgrade Hosthold, or install another version of {candidate.distribution}.",
         )

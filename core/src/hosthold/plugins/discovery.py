@@ -127,7 +127,7 @@ def _record(
         kind=candidate.kind,
         distribution=candidate.distribution,
         version=candidate.version,
-        sdk_requirement=str(candidate.sdk or ""),
+        sdk_requirement=candidate.sdk_range,
         state=state,
         message=refusal.detail if refusal else "",
         hint=refusal.hint if refusal else "",
