@@ -36,8 +36,8 @@ def owner_of(account_id: str, path: str, label: str) -> Actor:
 def node(tmp_path: Path) -> Node:
     """A node without isolation, with everything below the test's folder."""
     layout = NodeLayout(state=AbsolutePath(f"{tmp_path}/node"), run=AbsolutePath(f"{tmp_path}/node/run"))
-    return Node(name="local", layout=layout, listen=Listen(port=8680), isolation=Isolation.none, root=Owner(uid=0, gid=0),
-                web=Owner(uid=0, gid=0), web_user="root")
+    return Node(name="local", layout=layout, listen=Listen(port=8680), isolation=Isolation.none, root=Owner(uid=1000, gid=1000),
+                web=Owner(uid=1000, gid=1000), web_user="hosthold")
 
 
 @pytest.fixture

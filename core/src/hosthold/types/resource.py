@@ -34,12 +34,17 @@ class Account(Frozen):
 
 
 class Directory(Frozen):
-    """A folder. Removing it removes all that is in it: it is moved aside first, so that the act can be undone."""
+    """A folder. Removing it removes all that is in it: it is moved aside first, so that the act can be undone.
+
+    A `seed` is made if its path is free, and from then on belongs to the site: it is never compared, and removed only
+    together with a folder above it. The folders of a customer's own files are seeds.
+    """
 
     kind: Literal["directory"] = "directory"
     path: AbsolutePath
     owner: Owner
     mode: Mode
+    seed: bool = False
 
     @property
     def key(self) -> str:

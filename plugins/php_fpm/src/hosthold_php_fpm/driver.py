@@ -62,11 +62,10 @@ class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
         self._refuse_unsupported(site, node, owner)
         temporary, sessions = home_folders(site, node)
         resources: list[Resource] = [
-            Directory(path=layout.site(name), owner=node.root, mode=0o711),
             Directory(path=layout.home(name), owner=Owner(uid=owner.uid, gid=node.web.gid), mode=0o710),
             Directory(path=temporary, owner=owner, mode=0o700),
             Directory(path=sessions, owner=owner, mode=0o700),
-            *(Directory(path=path, owner=owner, mode=0o755) for path in _document_folders(site, node)),
+            *(Directory(path=path, owner=owner, mode=0o755, seed=True) for path in _document_folders(site, node)),
             File(
                 path=layout.home(name).child(site.document_root, "index.php"),
                 content=STARTER_PAGE,
