@@ -43,6 +43,7 @@ class DeliveryRow(Base):
     plugin: Mapped[str] = mapped_column(String(60))
     state: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
     due_at: Mapped[Milliseconds | None]
     lease_until: Mapped[Milliseconds] = mapped_column(default=0)
     last_error: Mapped[str] = mapped_column(default="")
@@ -79,5 +80,6 @@ class ScheduleRow(Base):
 
     name: Mapped[str] = mapped_column(String(120), primary_key=True)
     due_at: Mapped[Milliseconds] = mapped_column(index=True)
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
     lease_until: Mapped[Milliseconds] = mapped_column(default=0)
     last_error: Mapped[str] = mapped_column(default="")
