@@ -98,15 +98,16 @@ class Machine:
 
     def resources(self, site: Site) -> tuple[Resource, ...]:
         runtime = self.php.render(site, self.node)
-        return runtime.resources + self.nginx.render_site(site, self.node, runtime.upstream).resources
+        folder = Directory(path=self.node.layout.site(site.name), owner=self.node.root, mode=0o711)
+        return (folder, *runtime.resources, *self.nginx.render_site(site, self.node, runtime.upstream).resources)
 
     def serve(self, site: Site) -> Site:
         """Bring a site to its declared state, as far as it adds and removes services and links of hosts."""
         resources = self.resources(site)
         kept = {resource.key for resource in resources}
-        for folder in ("", ".suspended"):
+        for prefix in ("", "SUSPENDED."):
             for domain in site.domains:
-                link = self.node.layout.hosts.child(*filter(None, (folder, domain)))
+                link = self.node.layout.hosts.child(prefix + domain)
                 if f"path:{link}" not in kept:
                     Path(link).unlink(missing_ok=True)
         if site.is_suspended:
@@ -131,11 +132,17 @@ class Machine:
         path.chmod(mode)
         return path
 
+    def link(self, site: Site, path: Path, target: Path | str) -> None:
+        """Make a link, as the site's own user would."""
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        owner = self.node.owner_of(site.uid)
+        os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+
     def php_says(self, site: Site, code: str) -> str:
         """What a script of the site prints."""
-        self.write(site, "asked.php", f"<?php opcache_invalidate(__FILE__); {code}")
         name = f"asked{time.monotonic_ns()}.php"
-        self.public(site, "asked.php").rename(self.public(site, name))
+        self.write(site, name, f"<?php {code}")
         return self.get(site.domains[0], f"/{name}").text
 
     def get(
@@ -198,7 +205,9 @@ class Machine:
 
     def _lay(self, resource: Resource) -> None:
         if isinstance(resource, Directory):
-            Path(resource.path).mkdir(exist_ok=True)
+            if Path(resource.path).is_dir():
+                return
+            Path(resource.path).mkdir()
             os.chown(resource.path, resource.owner.uid, resource.owner.gid)
             Path(resource.path).chmod(resource.mode)
         elif isinstance(resource, File):

@@ -12,6 +12,8 @@ from .settings import NginxSettings
 PING_PATH = "/.well-known/hosthold-ping"
 """Passed to the runtime of the named host; only the machine itself may ask."""
 
+_SUSPENDED = "SUSPENDED."
+
 _LONGEST_SOCKET_PATH = 107
 """`sun_path` has 108 bytes, the last of which is a zero (unix(7)); nginx refuses longer paths."""
 
@@ -25,6 +27,12 @@ class _ConfigurationTemplate(Template):
     delimiter = "%"
 
 
+# To check the owners of links nginx opens what it looks for, which fails for a script that only its owner may read.
+# So links are not checked where nginx itself sends nothing: it looks for the index of a folder, or hands a script to
+# PHP, which opens it as the site's own user.
+#
+# PHP is told real paths: OPcache finds a script by the path that it is told, so by way of a link it would go on running
+# the old script after the link has changed, and applications compare DOCUMENT_ROOT with __DIR__, which is always real.
 _TEMPLATE = _ConfigurationTemplate("""\
 daemon off;
 %{privileges}worker_processes auto;
@@ -78,10 +86,10 @@ http {
     fastcgi_param CONTENT_TYPE $content_type;
     fastcgi_param CONTENT_LENGTH $content_length;
     fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-    fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
+    fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;
     fastcgi_param REQUEST_URI $request_uri;
     fastcgi_param DOCUMENT_URI $document_uri;
-    fastcgi_param DOCUMENT_ROOT $document_root;
+    fastcgi_param DOCUMENT_ROOT $realpath_root;
     fastcgi_param SERVER_PROTOCOL $server_protocol;
     fastcgi_param REQUEST_SCHEME $scheme;
     fastcgi_param HTTPS $https if_not_empty;
@@ -130,7 +138,7 @@ http {
 
         location = %{ping} {
             disable_symlinks off;
-            if (-e %{suspended}/$host) {
+            if (-e %{suspended}$host) {
                 return 503;
             }
             if (!-d %{hosts}/$host/logs) {
@@ -139,6 +147,9 @@ http {
             error_page 503 /.hosthold/suspended.html;
 %{allowed}            deny all;
             access_log off;
+            fastcgi_param REQUEST_METHOD GET;
+            fastcgi_param SCRIPT_NAME %{ping};
+            fastcgi_param SCRIPT_FILENAME %{ping};
             fastcgi_pass unix:$host/upstream;
         }
 
@@ -166,14 +177,20 @@ http {
             try_files $uri @missing;
         }
 
+        location ~ /$ {
+            disable_symlinks off;
+            try_files $uri/ /index.php$is_args$args;
+        }
+
         location ~* \\.(?:php[3-8]?|phtml|phar)$ {
+            disable_symlinks off;
             try_files $uri @missing;
             fastcgi_pass unix:$host/upstream;
         }
 
         location @missing {
             disable_symlinks off;
-            if (-e %{suspended}/$host) {
+            if (-e %{suspended}$host) {
                 return 503;
             }
             if (!-d %{hosts}/$host/logs) {
@@ -193,9 +210,9 @@ def folder(node: Node) -> AbsolutePath:
     return node.layout.state.child("nginx")
 
 
-def suspended(node: Node) -> AbsolutePath:
-    """The links of suspended host names: no host name is a single label, so nobody can ask for this folder."""
-    return node.layout.hosts.child(".suspended")
+def suspended(node: Node, domain: str) -> AbsolutePath:
+    """The link of a suspended domain. nginx puts host names into lower case, so nobody can ask for this name."""
+    return node.layout.hosts.child(_SUSPENDED + domain)
 
 
 def render_configuration(node: Node, settings: NginxSettings) -> str:
@@ -207,7 +224,7 @@ def render_configuration(node: Node, settings: NginxSettings) -> str:
     return _TEMPLATE.substitute(
         privileges=_privileges(node, settings),
         hosts=node.layout.hosts,
-        suspended=suspended(node),
+        suspended=node.layout.hosts.child(_SUSPENDED),
         challenges=node.layout.challenges,
         pid=node.layout.run.child("nginx.pid"),
         folder=folder(node),

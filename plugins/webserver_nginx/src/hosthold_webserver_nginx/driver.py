@@ -40,8 +40,8 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
 
     `hosts/<domain>` is a link to the site's `serve` folder, which belongs to root and holds three links: `root` to the
     document root, `upstream` to the runtime's socket, `logs` to the folder of its access log. `root` belongs to the
-    site and `logs` to the web server, so that nginx follows each only while its target belongs to the same. A suspended domain's link lies in
-    `hosts/.suspended` instead, where nginx looks only after it has found nothing to serve.
+    site and `logs` to the web server, so that nginx follows each only while its target belongs to the same.
+    A suspended domain's link is `hosts/SUSPENDED.<domain>`, where nginx looks only after it has found nothing to serve.
     """
 
     settings_model: ClassVar[type[DriverSettings]] = NginxSettings
@@ -72,7 +72,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
         resources: list[Resource] = [
             *(
                 Directory(path=path, owner=node.root, mode=0o711)
-                for path in (layout.sites, layout.hosts, suspended(node), own, own.child("temp"))
+                for path in (layout.sites, layout.hosts, own, own.child("temp"))
             ),
             Directory(path=own.child("logs"), owner=node.root, mode=0o700),
             *(
@@ -108,7 +108,6 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
         layout, owner = node.layout, node.owner_of(site.uid)
         serve = layout.site(site.name).child("serve")
         web_logs = layout.logs(site.name).child("web")
-        hosts = suspended(node) if site.is_suspended else layout.hosts
         resources: list[Resource] = [
             Directory(path=web_logs, owner=Owner(uid=node.web.uid, gid=owner.gid), mode=_LOG_MODE),
             Directory(path=serve, owner=node.root, mode=0o711),
@@ -119,7 +118,14 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
             ),
             Link(path=serve.child("upstream"), target=upstream.socket, owner=node.root),
             Link(path=serve.child("logs"), target=web_logs, owner=node.web),
-            *(Link(path=hosts.child(domain), target=serve, owner=node.root) for domain in site.domains),
+            *(
+                Link(
+                    path=suspended(node, domain) if site.is_suspended else layout.hosts.child(domain),
+                    target=serve,
+                    owner=node.root,
+                )
+                for domain in site.domains
+            ),
         ]
         status = 503 if site.is_suspended else 200
         probe = Probe(host=site.domains[0], path=PING_PATH, status=(status,))
