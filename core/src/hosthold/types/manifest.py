@@ -16,7 +16,8 @@ class PluginSettings(BaseModel):
 class Plugin:
     """A plugin. Subclass it in the package's `__init__.py`, and name one instance in the group `hosthold.plugins`.
 
-    Hooks are methods marked with `@hookimpl`. After discovery `self.settings` holds the parsed settings.
+    Hooks are methods marked with `@hookimpl`. Each platform uses a copy of the instance, so `self.settings` holds its
+    settings in every hook, and two platforms in one process do not share them.
     """
 
     title: ClassVar[str] = ""
