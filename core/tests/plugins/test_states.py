@@ -153,6 +153,12 @@ def test_wrong_hook_is_reported_for_its_plugin_alone(
     assert registry.hooks.get_plugin("wrong") is None
 
 
+def test_optional_hook_that_this_version_does_not_have_is_passed_over(installation: Installation) -> None:
+    installation.plugin("ahead", "@hookimpl(optionalhook=True)\ndef register_moons(self): return []\n" + GOOD)
+    record = installation.discover().record("ahead")
+    assert (record.state, record.hooks) == (PluginState.ready, ("on_site_deleted",))
+
+
 SETTINGS = """
 class Settings(PluginSettings):
     greeting: str = 'hello'
@@ -209,6 +215,7 @@ class D(SupervisorDriver):
         ("raise Misconfigured('No such folder.', hint='mkdir')", PluginState.misconfigured),
         ("raise Unavailable('It does not answer.')", PluginState.unhealthy),
         ("raise ValueError('oops')", PluginState.unhealthy),
+        ("raise SystemExit(1)", PluginState.unhealthy),
     ],
 )
 def test_driver_ends_in_the_state_that_its_check_tells(

@@ -15,7 +15,6 @@ from hosthold.plugins.calls import surround
 from hosthold.plugins.configuration import parse_settings
 from hosthold.plugins.record import PluginState, Refusal
 
-GROUP_PREFIX = "hosthold.drivers."
 _BASES: dict[str, type[Driver[Any]]] = {base.kind: base for base in CLASSES}
 
 
@@ -53,7 +52,7 @@ def examine(check: Callable[[], None]) -> tuple[PluginState, str, str]:
         return PluginState.misconfigured, error.detail, error.hint
     except HostholdError as error:
         return PluginState.unhealthy, error.detail, error.hint
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return PluginState.unhealthy, f"Its check failed: {type(error).__name__}: {error}", ""
     return PluginState.ready, "", ""
 

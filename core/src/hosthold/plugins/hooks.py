@@ -76,7 +76,7 @@ def _implementations(name: str, plugin: Plugin) -> Mapping[str, HookImpl]:
         ) from error
     found: dict[str, HookImpl] = {}
     for caller in callers:
-        for implementation in caller.get_hookimpls():
+        for implementation in caller.get_hookimpls() if caller.has_spec() else ():  # the others are optional
             if caller.name in found:
                 raise _refusal(f"It implements {caller.name} twice.", "Keep one implementation of each hook.")
             _check_discipline(caller.name, implementation)
