@@ -11,6 +11,7 @@ import pytest
 from hosthold.errors import Misconfigured, NotInstalled
 from hosthold.plugins.discovery import PluginSettingsSource
 from hosthold.plugins.record import PluginState
+from hosthold.settings import Settings
 
 from .conftest import PREAMBLE, Installation
 
@@ -173,6 +174,16 @@ def test_settings_are_parsed_and_reach_the_plugin(installation: Installation) ->
     second = installation.discover(PluginSettingsSource(plugins={"chatty": {"token": "two"}}))
     assert first.call_plugin("chatty", "check_site") == "one"
     assert second.call_plugin("chatty", "check_site") == "two"
+
+
+def test_tables_of_the_platform_s_settings_reach_plugins_and_drivers(installation: Installation) -> None:
+    installation.plugin("chatty", SETTINGS)
+    settings = Settings(
+        enabled_plugins=("chatty",), plugins={"chatty": {"token": "one"}}, drivers={"runtime": {"perl": {}}}
+    )
+    registry = installation.discover(PluginSettingsSource.of(settings))
+    assert registry.record("chatty").state is PluginState.ready
+    assert registry.record("perl", "driver:runtime").state is PluginState.not_installed
 
 
 def test_s66_wrong_settings_name_the_keys_and_never_the_values(installation: Installation) -> None:

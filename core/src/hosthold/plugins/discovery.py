@@ -19,6 +19,7 @@ from hosthold.plugins.drivers import construct
 from hosthold.plugins.hooks import WRAPPED, admit, specified_hooks
 from hosthold.plugins.manager import LoadedPlugin, PluginRegistry
 from hosthold.plugins.record import PLUGIN, PluginRecord, PluginState, Refusal, traceback_of
+from hosthold.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class PluginSettingsSource:
     enabled: tuple[str, ...] | None = None
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     drivers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> PluginSettingsSource:
+        """The part of the platform's settings that concerns plugins."""
+        return cls(settings.enabled_plugins, settings.plugins, settings.drivers)
 
 
 def discover(
