@@ -1,0 +1,236 @@
+"""The node agent: takes parsed orders and answers each with what became of it. It knows no queue and no signature."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hosthold.drivers.supervisor import SupervisorDriver
+from hosthold.errors import DriverError
+from hosthold.node.accounts import AccountFiles
+from hosthold.node.apply import Machine, Transaction
+from hosthold.node.failure import NodeFailure, from_database_error, from_os_error, from_service
+from hosthold.node.files import Tree
+from hosthold.node.journal import recover
+from hosthold.node.plan import Planner, SubjectPlan
+from hosthold.node.policy import Policy
+from hosthold.node.state import State, SubjectRow
+from hosthold.types.node import Node
+from hosthold.types.resource import Desired, Directory, File, Link, NodeOrder, OrderAction, OrderReply, Outcome, Service
+from hosthold.types.site import Condition
+
+_log = logging.getLogger(__name__)
+
+
+class NodeAgent:
+    """Applies orders to one machine, one at a time."""
+
+    def __init__(
+        self,
+        node: Node,
+        policy: Policy,
+        supervisor: SupervisorDriver[Any],
+        runtime_versions: Callable[[], dict[str, tuple[str, ...]]],
+    ) -> None:
+        self._node = node
+        self._policy = policy
+        self._supervisor = supervisor
+        self._runtime_versions = runtime_versions
+        self._accounts = AccountFiles(policy.accounts_directory)
+        self._lock = threading.Lock()
+        self._state: State | None = None
+
+    def start(self) -> None:
+        """Recover from whatever happened before, bring back what a reboot took, and supervise all services."""
+        for folder in (self._node.layout.state, self._node.layout.run):
+            Path(folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._state = State(f"{self._node.layout.state}/node.db")
+        with Tree(self._node.layout) as tree:
+            notified = recover(self._state, tree, self._accounts)
+            self._bring_back(self._state, tree)
+        services = self._state.with_key_prefix("service:")
+        self._supervisor.attach(self._node, tuple(item for item in services if isinstance(item, Service)))
+        self._reload(notified)
+
+    def stop(self) -> None:
+        """End supervision, as the supervisor documents it, and let go of the state."""
+        with self._lock:
+            self._supervisor.close()
+            if self._state is not None:
+                self._state.close()
+                self._state = None
+
+    def handle(self, order: NodeOrder) -> OrderReply:
+        """Carry out one order whose signature was verified; whatever is wrong with it is in the reply."""
+        with self._lock:
+            if self._state is None:
+                raise RuntimeError("the agent was not started")
+            with Tree(self._node.layout) as tree:
+                machine = Machine(self._node, self._state, tree, self._accounts, self._supervisor, self._policy.checks)
+                try:
+                    self._policy.judge_order(order, self._state, datetime.now(UTC))
+                    self._reload(recover_interrupted(machine))
+                    return self._carry_out(order, machine)
+                except NodeFailure as failure:
+                    return OrderReply(order_id=order.id, condition=failure.condition)
+                except OSError as error:
+                    return OrderReply(order_id=order.id, condition=from_os_error(error).condition)
+                except sqlite3.Error as error:
+                    return OrderReply(order_id=order.id, condition=from_database_error(error).condition)
+
+    def _carry_out(self, order: NodeOrder, machine: Machine) -> OrderReply:
+        match order.action:
+            case OrderAction.inspect:
+                return OrderReply(order_id=order.id, facts=self._facts())
+            case OrderAction.plan:
+                outcomes = [self._plan(desired, order.action, machine)[0] for desired in order.desired]
+            case OrderAction.restart:
+                outcomes = [self._restart(desired, machine) for desired in order.desired]
+                with machine.state.transaction():
+                    machine.state.remember_order(order.id, order.expires_at, datetime.now(UTC))
+            case OrderAction.apply:
+                outcomes = _Batch(self._plan, order, machine).apply()
+        return OrderReply(order_id=order.id, outcomes=tuple(outcomes))
+
+    def _plan(
+        self, desired: Desired, action: OrderAction, machine: Machine
+    ) -> tuple[Outcome, SubjectPlan | None, str | None]:
+        """The outcome if nothing is done, the plan if something may be, and the site that the subject is bound to."""
+        try:
+            site = self._policy.judge(desired, action, machine.state, machine.accounts)
+            planner = Planner(machine.tree, machine.accounts, machine.supervisor.running())
+            plan = planner.plan(desired, machine.state.owned_by(desired.subject))
+        except NodeFailure as failure:
+            return Outcome(subject=desired.subject, condition=failure.condition), None, None
+        except OSError as error:
+            return Outcome(subject=desired.subject, condition=from_os_error(error).condition), None, None
+        return Outcome(subject=desired.subject, changes=plan.changes), plan, site
+
+    def _restart(self, desired: Desired, machine: Machine) -> Outcome:
+        condition: Condition | None = None
+        try:
+            self._policy.judge(desired, OrderAction.restart, machine.state, machine.accounts)
+            for owned in machine.state.owned_by(desired.subject).values():
+                if isinstance(owned.resource, Service):
+                    try:
+                        machine.supervisor.restart(owned.resource.name)
+                    except DriverError as error:
+                        raise from_service(error, owned.resource.name, desired.subject) from error
+        except NodeFailure as failure:
+            condition = failure.condition
+        return Outcome(subject=desired.subject, condition=condition)
+
+    def _facts(self) -> dict[str, tuple[str, ...]]:
+        """Installed runtime versions by driver, and what is free where sites lie."""
+        disk = os.statvfs(self._node.layout.state)
+        free = {"disk_free_bytes": (str(disk.f_bavail * disk.f_frsize),), "inodes_free": (str(disk.f_favail),)}
+        return self._runtime_versions() | free
+
+    def _bring_back(self, state: State, tree: Tree) -> None:
+        """Make again what was below the run folder, which a reboot empties, before services need it (R-31)."""
+        for resource in state.with_key_prefix(f"path:{self._node.layout.run}/"):
+            if isinstance(resource, Directory | File | Link) and not tree.exists(resource.path):
+                if isinstance(resource, Directory):
+                    tree.make_directory(resource)
+                else:
+                    temporary = ".restored.hosthold"
+                    tree.remove(f"{resource.path.parent}/{temporary}")
+                    tree.stage(resource, temporary)
+                    tree.replace(resource.path, temporary)
+
+    def _reload(self, names: set[str]) -> None:
+        for name in sorted(names & self._supervisor.running().keys()):
+            try:
+                self._supervisor.reload(name)
+            except DriverError as error:
+                _log.warning("could not reload %s after a recovery: %s", name, error.detail)
+
+
+def recover_interrupted(machine: Machine) -> set[str]:
+    """Undo an apply whose own undo could not be recorded, on a full disk for instance."""
+    if not machine.state.journals():
+        return set()
+    return recover(machine.state, machine.tree, machine.accounts)
+
+
+class _Batch:
+    """The subjects of one order, applied together where possible, apart from those that fail."""
+
+    def __init__(
+        self,
+        plan: Callable[[Desired, OrderAction, Machine], tuple[Outcome, SubjectPlan | None, str | None]],
+        order: NodeOrder,
+        machine: Machine,
+    ) -> None:
+        self._order = order
+        self._machine = machine
+        self._outcomes: dict[str, Outcome] = {}
+        self._sites: dict[str, str | None] = {}
+        self._is_remembered = False
+        self._groups: list[list[SubjectPlan]] = [[]]
+        for desired in order.desired:
+            outcome, subject_plan, site = plan(desired, order.action, machine)
+            self._outcomes[desired.subject] = outcome
+            if subject_plan is None:
+                continue
+            self._sites[desired.subject] = site
+            if subject_plan.drifted:
+                self._fail(subject_plan, _drifted(subject_plan))
+            else:
+                self._groups[0].append(subject_plan)
+
+    def apply(self) -> list[Outcome]:
+        """Apply all; a group that fails is split until the culprit is alone, and the others are applied."""
+        while self._groups:
+            group = self._groups.pop(0)
+            try:
+                Transaction(self._machine, group).run(lambda group=group: self._remember(group))  # type: ignore[misc]
+            except NodeFailure as failure:
+                self._split(group, failure)
+        if not self._is_remembered:
+            with self._machine.state.transaction():
+                self._remember([])
+        return [self._outcomes[desired.subject] for desired in self._order.desired]
+
+    def _split(self, group: list[SubjectPlan], failure: NodeFailure) -> None:
+        culprits = [plan for plan in group if plan.desired.subject == failure.subject] or group
+        if len(culprits) == 1:
+            self._fail(culprits[0], failure.condition)
+            if others := [plan for plan in group if plan is not culprits[0]]:
+                self._groups.insert(0, others)
+        elif group:
+            middle = len(group) // 2
+            self._groups[:0] = [group[:middle], group[middle:]]
+        else:
+            raise failure
+
+    def _fail(self, plan: SubjectPlan, condition: Condition) -> None:
+        outcome = Outcome(subject=plan.desired.subject, changes=plan.changes, condition=condition)
+        self._outcomes[plan.desired.subject] = outcome
+
+    def _remember(self, group: list[SubjectPlan]) -> None:
+        """Record the newest claims, and with the last group the order itself."""
+        state = self._machine.state
+        for plan in group:
+            desired = plan.desired
+            row = SubjectRow(self._sites[desired.subject], desired.generation, desired.fence)
+            state.remember_subject(desired.subject, row)
+        if not self._groups:
+            state.remember_order(self._order.id, self._order.expires_at, datetime.now(UTC))
+            self._is_remembered = True
+
+
+def _drifted(plan: SubjectPlan) -> Condition:
+    edited = [step.change.key for step in plan.steps if step.change.is_drift]
+    return Condition(
+        reason="Drifted",
+        message=f"Changed by somebody else since Hosthold wrote it: {', '.join(edited)}.",
+        hint="Look at the differences; order the change again with permission to overwrite them, or put them back.",
+        is_permanent=True,
+    )

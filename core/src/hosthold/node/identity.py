@@ -1,0 +1,74 @@
+"""Acting as a site's user: the calling thread's identity towards the file system, changed and put back.
+
+Only the raw system calls concern one thread; glibc's wrappers would change all of them (nptl(7), setfsuid(2)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hosthold.types.node import Owner
+
+_CALLS = {
+    "x86_64": {"getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123},
+    "aarch64": {"getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152},
+}
+_libc = ctypes.CDLL(None, use_errno=True)
+_UNCHANGED = 0xFFFFFFFF
+
+
+def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_uint32]) -> int:
+    """A raw system call of the calling thread; `OSError` if it fails."""
+    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result = int(_libc.syscall(ctypes.c_long(number), *values))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _numbers() -> dict[str, int]:
+    try:
+        return _CALLS[platform.machine()]
+    except KeyError:
+        raise OSError(f"no system call numbers are known for {platform.machine()}") from None
+
+
+def _groups() -> tuple[int, ...]:
+    count = system_call(_numbers()["getgroups"], 0, 0)
+    buffer = (ctypes.c_uint32 * max(count, 1))()
+    system_call(_numbers()["getgroups"], count, buffer)
+    return tuple(buffer[:count])
+
+
+def _become(uid: int, gid: int, groups: tuple[int, ...]) -> None:
+    numbers = _numbers()
+    if uid == os.geteuid():  # back to root: its capabilities first
+        system_call(numbers["setfsuid"], uid)
+    system_call(numbers["setgroups"], len(groups), (ctypes.c_uint32 * max(len(groups), 1))(*groups))
+    system_call(numbers["setfsgid"], gid)
+    system_call(numbers["setfsuid"], uid)
+    found = (system_call(numbers["setfsuid"], _UNCHANGED), system_call(numbers["setfsgid"], _UNCHANGED), _groups())
+    if found != (uid, gid, groups):
+        raise PermissionError(f"the thread acts as {found} and should act as {(uid, gid, groups)}")
+
+
+@contextmanager
+def acting_as(owner: Owner) -> Iterator[None]:
+    """Let this thread touch files with exactly the rights of `owner`; other threads keep theirs.
+
+    Raises `PermissionError` if the switch did not take effect; nothing is done then.
+    """
+    if owner.uid == os.geteuid():
+        yield
+        return
+    before = _groups()
+    try:
+        _become(owner.uid, owner.gid, ())
+        yield
+    finally:
+        _become(os.geteuid(), os.getegid(), before)

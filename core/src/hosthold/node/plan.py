@@ -1,0 +1,233 @@
+"""The plan: what is there compared with what is declared and with what the node last wrote. Changes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hosthold.node.accounts import AccountFiles, lines_of
+from hosthold.node.failure import NodeFailure
+from hosthold.node.files import Observed, Tree, declared
+from hosthold.node.state import AnyResource, Owned
+from hosthold.types.resource import Account, Change, Desired, Directory, File, Link, Service
+
+_DIFF_LIMIT = 65_536
+
+
+@dataclass(frozen=True)
+class Step:
+    """One difference and the two sides of it. `before` is what is there now, `previous` what the node last wrote."""
+
+    subject: str
+    change: Change
+    resource: AnyResource
+    before: Observed | None = None
+    previous: AnyResource | None = None
+
+
+@dataclass(frozen=True)
+class SubjectPlan:
+    """All differences of one subject, and what it will own once they are gone."""
+
+    desired: Desired
+    steps: list[Step] = field(default_factory=list)
+    owns: dict[str, Owned] = field(default_factory=dict)
+    disowns: list[str] = field(default_factory=list)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The differences, for people."""
+        return tuple(step.change for step in self.steps)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether an edit by hand stands in the way. Removing a whole subject waits for nobody's edits."""
+        is_removal = not self.desired.resources
+        return not self.desired.adopt_drift and not is_removal and any(step.change.is_drift for step in self.steps)
+
+
+class Planner:
+    """Compares the machine with declarations; one is made for each look at the machine."""
+
+    def __init__(self, tree: Tree, accounts: AccountFiles, running: Mapping[str, Service]) -> None:
+        self._tree = tree
+        self._accounts = accounts
+        self._running = running
+        self._subject = ""
+
+    def plan(self, desired: Desired, owned: Mapping[str, Owned]) -> SubjectPlan:
+        """What differs for one subject; `owned` is what the node last wrote for it.
+
+        Raises `NodeFailure` (`PathTaken`) if something is in the way that is not ours.
+        """
+        self._subject = desired.subject
+        plan = SubjectPlan(desired)
+        for resource in desired.resources:
+            last = owned.get(resource.key)
+            if last is not None and last.resource.kind != resource.kind:
+                raise NodeFailure(
+                    "OrderRefused",
+                    f"{resource.key} is a {last.resource.kind} and cannot become a {resource.kind} in one step.",
+                    "Remove it first, or give it another name.",
+                    is_permanent=True,
+                )
+            new = Owned(resource, self.declared_digest(resource))
+            if last is None or last.resource != resource or last.digest != new.digest:
+                plan.owns[resource.key] = new
+            step = self._compare(resource, last)
+            if step is not None:
+                plan.steps.append(step)
+        keys = {resource.key for resource in desired.resources}
+        for key in sorted(owned.keys() - keys):
+            plan.disowns.append(key)
+            step = self._compare_undeclared(owned[key])
+            if step is not None:
+                plan.steps.append(step)
+        return plan
+
+    def declared_digest(self, resource: AnyResource) -> str:
+        """The digest of what will be there once the resource is written."""
+        match resource:
+            case Account():
+                return _text_digest("\n".join(lines_of(resource).values()))
+            case Service():
+                return _text_digest(resource.model_dump_json())
+            case Directory() | File() | Link():
+                return declared(resource).digest
+
+    def _compare(self, resource: AnyResource, last: Owned | None) -> Step | None:
+        match resource:
+            case Account():
+                return self._compare_account(resource, last)
+            case Service():
+                return self._compare_service(resource, last)
+            case Directory() | File() | Link():
+                return self._compare_path(resource, last)
+
+    def _compare_path(self, resource: Directory | File | Link, last: Owned | None) -> Step | None:
+        if not isinstance(resource, Link) and self._tree.home_of(resource.path) is not None:
+            is_done = isinstance(resource, File) and last is not None
+            if is_done or self._tree.exists_at_home(resource.path, resource.owner):
+                return None
+            return self._step("create", resource, None, last)
+        before = self._tree.observe(resource.path)
+        if isinstance(resource, File) and resource.seed and (before is not None or last is not None):
+            return None
+        if before is None:
+            return self._step("create", resource, None, last)
+        if last is None:
+            raise _taken(resource, before)
+        if before.digest == declared(resource).digest:
+            return None
+        if before.kind != resource.kind:
+            raise _taken(resource, before)
+        return self._step("update", resource, before, last, is_drift=before.digest != last.digest)
+
+    def _compare_account(self, account: Account, last: Owned | None) -> Step | None:
+        wanted, found = lines_of(account), self._accounts.lines(account.name)
+        if found == wanted:
+            if last is None:
+                raise _account_taken(account)
+            return None
+        if found and last is None:
+            raise _account_taken(account)
+        previous = None if last is None else last.resource
+        edited = any(found[file] != wanted[file] for file in found)
+        change = Change(
+            action="update" if edited else "create",
+            key=account.key,
+            summary=f"Unix account {account.name} with uid {account.uid}",
+            diff=_diff(account.key, "".join(f"{line}\n" for line in found.values()), _lines(wanted)),
+            is_drift=edited,
+        )
+        return Step(self._subject, change, account, previous=previous)
+
+    def _compare_service(self, service: Service, last: Owned | None) -> Step | None:
+        running = self._running.get(service.name)
+        if running == service:
+            return None
+        before = "" if running is None else running.model_dump_json(indent=1)
+        change = Change(
+            action="create" if running is None else "update",
+            key=service.key,
+            summary=f"{'start' if running is None else 'replace'} {service.name}: {' '.join(service.command)}",
+            diff=_diff(service.key, before, service.model_dump_json(indent=1)),
+        )
+        return Step(self._subject, change, service, previous=running if last is None else last.resource)
+
+    def _compare_undeclared(self, owned: Owned) -> Step | None:
+        resource = owned.resource
+        if isinstance(resource, Account):
+            is_there = bool(self._accounts.lines(resource.name))
+            return self._step("delete", resource, None, owned) if is_there else None
+        if isinstance(resource, Service):
+            return self._step("delete", resource, None, owned) if resource.name in self._running else None
+        is_seed = isinstance(resource, File) and resource.seed
+        if is_seed or self._tree.home_of(resource.path) is not None:
+            return None  # it belongs to the site, and goes only with the folder that it is in
+        before = self._tree.observe(resource.path)
+        if before is None or before.kind != resource.kind:
+            return None
+        is_drift = isinstance(resource, File) and before.digest != owned.digest
+        return self._step("delete", resource, before, owned, is_drift=is_drift)
+
+    def _step(
+        self,
+        action: Literal["create", "update", "delete"],
+        resource: AnyResource,
+        before: Observed | None,
+        last: Owned | None,
+        *,
+        is_drift: bool = False,
+    ) -> Step:
+        old = "" if before is None else _text(before)
+        new = "" if action == "delete" or isinstance(resource, Account | Service) else _text(declared(resource))
+        what = resource.name if isinstance(resource, Account | Service) else resource.path
+        change = Change(
+            action=action,
+            key=resource.key,
+            summary=f"{action} {resource.kind} {what}",
+            diff=_diff(what, old, new),
+            is_drift=is_drift,
+        )
+        return Step(self._subject, change, resource, before, None if last is None else last.resource)
+
+
+def _text(observed: Observed) -> str:
+    attributes = f"# {observed.kind}, mode {observed.mode:04o}, owner {observed.owner.uid}:{observed.owner.gid}\n"
+    target = "-> " if observed.kind == "link" else ""
+    return attributes + target + observed.body.decode("utf-8", "replace")
+
+
+def _diff(name: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), name, name, lineterm="")
+    return "\n".join(lines)[:_DIFF_LIMIT]
+
+
+def _lines(by_file: Mapping[str, str]) -> str:
+    return "".join(f"{line}\n" for line in by_file.values())
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _taken(resource: Directory | File | Link, before: Observed) -> NodeFailure:
+    return NodeFailure(
+        "PathTaken",
+        f"{resource.path} is a {before.kind} of uid {before.owner.uid} that Hosthold did not make; it was left alone.",
+        "Move it away, then try again.",
+        is_permanent=True,
+    )
+
+
+def _account_taken(account: Account) -> NodeFailure:
+    return NodeFailure(
+        "PathTaken",
+        f"An account {account.name} is in the account files that Hosthold did not make; it was left alone.",
+        "Remove it, or give the site another name.",
+        is_permanent=True,
+    )

@@ -1,0 +1,325 @@
+"""What this node agrees to do. Every order is judged here again, whoever signed it, against local facts alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from hosthold.node.accounts import AccountFiles
+from hosthold.node.failure import NodeFailure, refused
+from hosthold.node.state import State
+from hosthold.types.node import Isolation, Node, Owner
+from hosthold.types.resource import (
+    Account,
+    Desired,
+    Directory,
+    File,
+    Link,
+    NodeOrder,
+    OrderAction,
+    Resource,
+    Service,
+    UnixSocket,
+)
+from hosthold.types.text import AbsolutePath
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The limits of one node. They come from the node's own configuration, never from an order."""
+
+    node: Node
+    uid_first: int
+    uid_last: int
+    executables: frozenset[str]
+    """Programs that a site's service may start, as absolute paths."""
+    privileged: Mapping[str, Service] = field(default_factory=dict)
+    """Services that run as the node's root user, by name: an order's must be equal."""
+    checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The argument vector of a service's own test of its configuration, by the service's name."""
+    accounts_directory: Path = Path("/var/lib/extrausers")
+
+    def judge_order(self, order: NodeOrder, state: State, now: datetime) -> None:
+        """Raises `NodeFailure` if the order is not for this node, too old, or was carried out already."""
+        if order.node != self.node.name:
+            raise refused(f"This node is {self.node.name}, the order is for {order.node}.")
+        if order.issued_at.tzinfo is None or order.expires_at.tzinfo is None:
+            raise refused("The order's times name no time zone.")
+        if order.expires_at <= now:
+            raise refused("The order expired.", "Compare the clocks of worker and node; the platform orders again.")
+        if state.has_seen(order.id):
+            raise refused("The order was carried out before.", "Nothing needs to be done.")
+        subjects = [desired.subject for desired in order.desired]
+        if len(set(subjects)) != len(subjects):
+            raise refused("The order names a subject twice.")
+
+    def judge(self, desired: Desired, action: OrderAction, state: State, accounts: AccountFiles) -> str | None:
+        """Raises `NodeFailure` if the subject may not have this; returns the name of the site that it is bound to."""
+        known = state.subject(desired.subject)
+        if known is not None and desired.fence < known.fence:
+            raise NodeFailure(
+                "OrderRefused",
+                f"The order is older (fence {desired.fence}) than one seen before (fence {known.fence}).",
+                "Nothing needs to be done: the newer order counts.",
+            )
+        if action is OrderAction.restart:
+            return None if known is None else known.site
+        keys = [resource.key for resource in desired.resources]
+        if len(set(keys)) != len(keys):
+            raise refused(f"{desired.subject} declares a resource twice.")
+        if desired.subject.startswith("node:"):
+            judge: _NodeJudge | _SiteJudge = _NodeJudge(self, desired)
+            site = None
+        else:
+            site = self._site_of(desired, known.site if known is not None else None)
+            judge = _SiteJudge(self, desired, site, state, accounts)
+        for resource in desired.resources:
+            judge.judge(resource)
+            holder = state.owner_of(resource.key)
+            if holder not in (None, desired.subject):
+                raise NodeFailure(
+                    "PathTaken",
+                    f"{resource.key} belongs to {holder}.",
+                    "It becomes free when that one gives it up; it is tried again by itself.",
+                )
+        return site
+
+    def _site_of(self, desired: Desired, bound: str | None) -> str | None:
+        """The one site name that the resources are about; a subject keeps the name of its first apply."""
+        names = {bound} - {None}
+        for resource in desired.resources:
+            match resource:
+                case Account():
+                    names.add(str(resource.name))
+                case Link():
+                    names |= self._named_in(resource.target)
+                case Directory() | File():
+                    names |= self._named_in(resource.path)
+                case Service():
+                    pass
+        if len(names) > 1:
+            raise refused(f"{desired.subject} reaches into more than one site: {', '.join(sorted(map(str, names)))}.")
+        if not names and desired.resources:
+            raise refused(f"{desired.subject} has resources, and none says which site it is.")
+        return next(iter(names), None)
+
+    def _named_in(self, path: AbsolutePath) -> set[str | None]:
+        sites = self.node.layout.sites
+        return {path[len(sites) + 1 :].split("/")[0]} if path.is_below(sites) else set()
+
+
+class _Judge:
+    """What holds for resources of every subject."""
+
+    def __init__(self, policy: Policy, desired: Desired, owners: frozenset[Owner]) -> None:
+        self.policy = policy
+        self.node = policy.node
+        self.layout = policy.node.layout
+        self.subject = desired.subject
+        self._owners = owners
+        self._writable = {
+            str(resource.path)
+            for resource in desired.resources
+            if isinstance(resource, Directory) and self._is_writable_by_others(resource)
+        }
+
+    def judge(self, resource: Resource) -> None:
+        """Raises `NodeFailure` if the subject may not have the resource."""
+        match resource:
+            case Account():
+                self.judge_account(resource)
+            case Service():
+                self.judge_service(resource)
+            case Link():
+                self._judge_owner(resource.owner, resource.key)
+                self.judge_link(resource)
+            case Directory() | File():
+                self._judge_owner(resource.owner, resource.key)
+                self._judge_place(resource.path)
+                self.judge_path(resource)
+
+    def judge_account(self, account: Account) -> None:
+        raise refused(f"{self.subject} may have no account such as {account.name}.")
+
+    def judge_service(self, service: Service) -> None:
+        declared = self.policy.privileged.get(service.name)
+        if declared is None:
+            raise refused(f"{self.subject} may not run {service.name}.")
+        if declared != service:
+            raise refused(
+                f"{service.name} is not declared as on this node.",
+                "The node's drivers and settings differ from the worker's: bring both to the same version.",
+            )
+        _must_exist(service.command[0])
+
+    def judge_link(self, link: Link) -> None:
+        raise NotImplementedError
+
+    def judge_path(self, resource: Directory | File) -> None:
+        raise NotImplementedError
+
+    def _judge_owner(self, owner: Owner, what: str) -> None:
+        if owner not in self._owners:
+            raise refused(f"{self.subject} may not give {what} to {owner.uid}:{owner.gid}.")
+
+    def _judge_place(self, path: AbsolutePath) -> None:
+        """Nothing is written by root into a folder that somebody else may write (S-14)."""
+        if not (path.is_below(self.layout.state) or path.is_below(self.layout.run)):
+            raise refused(f"{path} is not below the node's folders.")
+        for own in ("node.db", "node.db-wal", "node.db-shm", "trash"):
+            self._must_not_be(path, self.layout.state.child(own))
+        self._must_not_be(path, self.layout.run.child("trash"))
+        self._must_not_be(path, self.layout.run.child("services"))
+
+    def _must_not_be(self, path: AbsolutePath, own: AbsolutePath) -> None:
+        if path == own or path.is_below(own) or own.is_below(path):
+            raise refused(f"{path} is the node's own.")
+
+    def _judge_parents(self, path: AbsolutePath) -> None:
+        parents = path.split("/")
+        for end in range(2, len(parents)):
+            if "/".join(parents[:end]) in self._writable:
+                raise refused(f"{path} lies in a folder that others than the node's root user may write.")
+
+    def _is_writable_by_others(self, directory: Directory) -> bool:
+        root = self.node.root
+        by_group = directory.mode & 0o020 and directory.owner.gid != root.gid
+        return directory.owner.uid != root.uid or bool(by_group) or bool(directory.mode & 0o002)
+
+
+class _NodeJudge(_Judge):
+    """The node's own subject: everything but sites."""
+
+    def __init__(self, policy: Policy, desired: Desired) -> None:
+        if desired.subject != f"node:{policy.node.name}":
+            raise refused(f"{desired.subject} is not this node.")
+        root, web = policy.node.root, policy.node.web
+        super().__init__(policy, desired, _combinations({root.uid, web.uid}, {root.gid, web.gid}))
+
+    def judge_path(self, resource: Directory | File) -> None:
+        if resource.path.is_below(self.layout.sites):
+            raise refused(f"{resource.path} is a site's, not the node's.")
+        self._judge_parents(resource.path)
+
+    def judge_link(self, link: Link) -> None:
+        self._judge_place(link.path)
+        if not (link.target.is_below(self.layout.state) or link.target.is_below(self.layout.run)):
+            raise refused(f"{link.path} leads out of the node's folders.")
+        if link.path.is_below(self.layout.sites) or link.target.is_below(self.layout.sites):
+            raise refused(f"{link.path} reaches into a site.")
+        self._judge_parents(link.path)
+
+
+class _SiteJudge(_Judge):
+    """A site: its own folder, names that lead there, one account, services under its own uid."""
+
+    def __init__(
+        self, policy: Policy, desired: Desired, site: str | None, state: State, accounts: AccountFiles
+    ) -> None:
+        self._site = str(site)
+        self._state = state
+        self._accounts = accounts
+        self._folder = policy.node.layout.sites.child(self._site)
+        self._home = self._folder.child("home")
+        self._own = policy.node.root
+        root, web = policy.node.root, policy.node.web
+        owners = {root}
+        if policy.node.isolation is not Isolation.none:
+            uid = self._uid_of(desired, state)
+            if uid is not None:
+                self._own = Owner(uid=uid, gid=uid)
+                owners |= _combinations({root.uid, web.uid, uid}, {root.gid, web.gid, uid})
+        super().__init__(policy, desired, frozenset(owners))
+
+    def judge_account(self, account: Account) -> None:
+        if self.node.isolation is Isolation.none:
+            raise refused("This node has no accounts for sites (isolation none).")
+        if not self.policy.uid_first <= account.uid <= self.policy.uid_last:
+            raise refused(f"uid {account.uid} is not one of {self.policy.uid_first} to {self.policy.uid_last}.")
+        if not (account.home == self._home or account.home == self._folder):
+            raise refused(f"The home of {account.name} is not {self._home}.")
+        if self._state.is_retired(account.uid):
+            raise NodeFailure(
+                "UidRetired",
+                f"uid {account.uid} belonged to an account that was removed, and is never given out again (S-65).",
+                "Give the site a new number.",
+                is_permanent=True,
+            )
+        if self._state.owner_of(account.key) is None:
+            holder = self._accounts.holder_of(account.uid)
+            if holder is not None or self._accounts.is_foreign(account.name):
+                raise NodeFailure(
+                    "PathTaken",
+                    f"uid {account.uid} or the name {account.name} is in use by {holder or account.name}.",
+                    "Give the site another name and number.",
+                    is_permanent=True,
+                )
+
+    def judge_path(self, resource: Directory | File) -> None:
+        if not (resource.path == self._folder or resource.path.is_below(self._folder)):
+            raise refused(f"{resource.path} is not below {self._folder}.")
+        if isinstance(resource, Directory) and resource.path == self._folder and self._is_writable_by_others(resource):
+            raise refused(f"{resource.path} must belong to the node's root user.")
+        if not resource.path.is_below(self._home):
+            self._judge_parents(resource.path)
+        elif isinstance(resource, File) and not resource.seed:
+            raise refused(f"{resource.path} is inside a home: only folders and seeds may be there.")
+        elif resource.owner.uid != self._own.uid:
+            raise refused(f"{resource.path} is inside a home and must belong to the site.")
+
+    def judge_link(self, link: Link) -> None:
+        if link.path.parent != self.layout.hosts:
+            raise refused(f"{link.path} is not directly below {self.layout.hosts}.")
+        if not (link.target == self._folder or link.target.is_below(self._folder)):
+            raise refused(f"{link.path} leads to {link.target}, outside of {self._folder}.")
+
+    def judge_service(self, service: Service) -> None:
+        if service.name in self.policy.privileged:
+            raise refused(f"{self.subject} may not run {service.name}.")
+        if service.owner != self._own:
+            raise refused(f"{service.name} must run as {self._own.uid}:{self._own.gid}.")
+        if service.command[0] not in self.policy.executables:
+            _must_exist(service.command[0])
+            raise refused(f"{service.command[0]} is not a program that sites may run on this node.")
+        _must_exist(service.command[0])
+        if service.socket is not None:
+            self._judge_socket(service.socket)
+        if service.log is not None and not service.log.is_below(self._folder):
+            raise refused(f"The log of {service.name} is not below {self._folder}.")
+
+    def _judge_socket(self, socket: UnixSocket) -> None:
+        self._judge_owner(socket.owner, socket.path)
+        name = socket.path.rpartition("/")[2]
+        if socket.path.parent != self.layout.sockets or not name.startswith(f"{self._site}."):
+            raise refused(f"{socket.path} is not a socket of {self._site}.")
+
+    def _uid_of(self, desired: Desired, state: State) -> int | None:
+        """The uid of the account that the order declares, which must be the one that the subject has already."""
+        declared = {resource.uid for resource in desired.resources if isinstance(resource, Account)}
+        had = {
+            owned.resource.uid
+            for owned in state.owned_by(desired.subject).values()
+            if isinstance(owned.resource, Account)
+        }
+        if len(declared | had) > 1:
+            raise refused(f"{desired.subject} may have one account, and keeps its number.")
+        if desired.resources and not declared:
+            raise refused(f"{desired.subject} declares no account.")
+        return next(iter(declared), None)
+
+
+def _combinations(uids: set[int], gids: set[int]) -> frozenset[Owner]:
+    return frozenset(Owner(uid=uid, gid=gid) for uid in uids for gid in gids)
+
+
+def _must_exist(executable: str) -> None:
+    if not executable.startswith("/") or not os.access(executable, os.X_OK):
+        raise NodeFailure(
+            "RuntimeMissing",
+            f"{executable} is not installed on this node.",
+            "Install it on the node, or choose another runtime or version.",
+            is_permanent=True,
+        )

@@ -1,0 +1,93 @@
+"""Asking the servers themselves: their own test of a configuration, and requests that show what is served."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import subprocess
+import time
+
+from hosthold.node.failure import NodeFailure
+from hosthold.types.node import Listen
+from hosthold.types.resource import Probe
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_CHECK_SECONDS = 30.0
+_PROBE_SECONDS = 5.0
+_REQUEST_SECONDS = 3.0
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_CAUSE = re.compile(r"\b(emerg|alert|crit|error|fatal|failed)\b", re.IGNORECASE)
+_TIME = re.compile(r"^(\[?\d[\d/A-Za-z:. -]{6,}\]?\s+)?(\w+: )?(?=\S)")
+
+
+def shortened(output: str) -> str:
+    """The line of a program's output that names the cause, without its time stamp; at most 400 characters."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    causes = [line for line in lines if _CAUSE.search(line)] or lines[-1:]
+    return _TIME.sub("", causes[0], count=1)[:400] if causes else "it said nothing"
+
+
+def names_a_cause(output: str) -> bool:
+    """Whether a program's output says that something is wrong, rather than only strange."""
+    return _CAUSE.search(output) is not None
+
+
+def run_check(name: str, command: tuple[str, ...]) -> None:
+    """Run a server's own test of its configuration; raises `NodeFailure` (`CheckFailed`) with the server's words."""
+    try:
+        result = subprocess.run(
+            command,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_CHECK_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise NodeFailure(
+            "RuntimeMissing", f"{command[0]} is not installed on this node.", "Install it.", is_permanent=True
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise NodeFailure(
+            "CheckFailed",
+            f"{name}: the test of the configuration did not end within {_CHECK_SECONDS:.0f} s.",
+            "Look at the node's load; it is tried again by itself.",
+        ) from None
+    if result.returncode != 0:
+        raise NodeFailure(
+            "CheckFailed",
+            f"{name}: {shortened(result.stdout.decode('utf-8', 'replace'))}",
+            "The server refuses this configuration; everything was left as it was.",
+            is_permanent=True,
+        )
+
+
+def probe(listen: Listen, wanted: Probe) -> None:
+    """Ask until the answer counts as served; raises `NodeFailure` (`ProbeFailed`) if it does not for some seconds."""
+    deadline, pause = time.monotonic() + _PROBE_SECONDS, 0.01
+    while True:
+        found = _answer(listen, wanted)
+        if found in wanted.status:
+            return
+        if time.monotonic() + pause > deadline:
+            expected = " or ".join(map(str, wanted.status))
+            raise NodeFailure(
+                "ProbeFailed",
+                f"http://{wanted.host}{wanted.path} answers {found}, expected {expected}.",
+                "Look at the logs of the site and of the web server; everything was left as it was.",
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, 0.25)
+
+
+def _answer(listen: Listen, wanted: Probe) -> int | str:
+    address = listen.address.strip("[]")
+    connection = http.client.HTTPConnection(_EVERY_ADDRESS.get(address, address), listen.port, timeout=_REQUEST_SECONDS)
+    try:
+        connection.request("GET", wanted.path, headers={"Host": wanted.host, "Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()

@@ -1,0 +1,228 @@
+"""Processes as the kernel shows them: starting one with a given identity, knowing it again, ending its session."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from hosthold.node.identity import acting_as, system_call
+from hosthold.node.probe import ENVIRONMENT
+from hosthold.types.node import Owner
+from hosthold.types.resource import Service
+
+_PIDFD_GETFD = 438
+_PR_SET_NO_NEW_PRIVS = 38
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Output(NamedTuple):
+    """Where a service's output goes; what it says from now on is behind `start`."""
+
+    descriptor: int
+    start: int
+
+    def text(self) -> str:
+        """The beginning of what the service has said since this was opened."""
+        return os.pread(self.descriptor, 4096, self.start).decode("utf-8", "replace")
+
+
+class Status(NamedTuple):
+    """Some of /proc/PID/stat (proc_pid_stat(5)). Pid and start time together name one process within one boot."""
+
+    state: str
+    session: int
+    start_time: int
+
+
+def status_of(pid: int) -> Status | None:
+    """The process's status; `None` if there is no such process, a zombie included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else Status(fields[0], int(fields[3]), int(fields[19]))
+
+
+def switches_of(pid: int) -> int:
+    """How often the process has gone to wait for something; it stands still while it waits for work."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                return int(line.split()[1])
+    return 0
+
+
+def boot_id() -> str:
+    """A value that no two boots share."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+def spawn(service: Service, marks: dict[str, str], folder: str, output: int, listener: socket.socket | None) -> int:
+    """Start the service's program in the background; returns its pid.
+
+    It gets the declared environment and identity, no other groups, a session of its own, `folder` as working
+    directory, and the listening socket as descriptor 3. Raises `OSError` if it cannot be started.
+    """
+    spare = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
+    while spare[-1] <= 3:  # descriptor 3 must be in use here, so that nothing that starts the child gets that number
+        spare.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    is_other_user = service.owner.uid != os.geteuid()
+    try:
+        child = subprocess.Popen(
+            service.command,
+            env=ENVIRONMENT | dict(service.environment) | marks,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            user=service.owner.uid if is_other_user else None,
+            group=service.owner.gid if is_other_user else None,
+            extra_groups=() if is_other_user else None,
+            pass_fds=() if listener is None else (3,),
+            preexec_fn=_before_exec(listener, service.owner.uid != 0),  # only two system calls between fork and exec
+        )
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+    child.returncode = 0  # from here on the process is known by its pidfd, and reaped where that is watched
+    return child.pid
+
+
+def _before_exec(listener: socket.socket | None, without_new_privileges: bool) -> Callable[[], None]:
+    descriptor = None if listener is None else listener.fileno()
+
+    def act() -> None:
+        if descriptor is not None:
+            os.dup2(descriptor, 3, inheritable=True)
+        if without_new_privileges:
+            _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+    return act
+
+
+def has_ended(pidfd: int, seconds: float = 0.0) -> bool:
+    """Whether the process ends within the time; the answer of the kernel, no polling."""
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    return bool(ended.poll(seconds * 1000))
+
+
+def reap(pid: int) -> None:
+    """Let the kernel forget the process if it was our child."""
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def pids() -> Iterator[int]:
+    """Every process of the machine."""
+    yield from (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def kill(pid: int) -> None:
+    """End the process at once, and wait for its end."""
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            has_ended(pidfd, 1.0)
+        finally:
+            os.close(pidfd)
+    reap(pid)
+
+
+def kill_session(session: int) -> None:
+    """End at once whatever still runs in the session, and wait until nothing does."""
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        left = [pid for pid in pids() if (status := status_of(pid)) is not None and status.session == session]
+        if not left:
+            return
+        for pid in left:
+            kill(pid)
+
+
+def taken_listener(pidfd: int) -> socket.socket | None:
+    """A second descriptor of another process's descriptor 3, if that is a listening Unix socket."""
+    try:
+        taken = socket.socket(fileno=system_call(_PIDFD_GETFD, pidfd, 3, 0))
+    except OSError:
+        return None
+    if taken.family == socket.AF_UNIX and taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        taken.setblocking(True)
+        return taken
+    taken.close()
+    return None
+
+
+def bind_listener(path: str, owner: Owner, mode: int) -> socket.socket:
+    """A listening socket at the path, in blocking mode; it appears there with its owner and mode, replacing another.
+
+    It is bound through its folder's descriptor, because an address holds 107 bytes (unix(7)).
+    """
+    head, _, name = path.rpartition("/")
+    folder = os.open(head, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    temporary = f".{os.getpid()}.{time.monotonic_ns()}.hosthold"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(f"/proc/self/fd/{folder}/{temporary}")
+        os.chown(temporary, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
+        Path(f"/proc/self/fd/{folder}/{temporary}").chmod(mode)
+        listener.listen(511)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        listener.close()
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    finally:
+        os.close(folder)
+    return listener
+
+
+def open_output(path: str, owner: Owner) -> Output:
+    """Open the log for appending. In a folder of the service's own user it is opened with that user's rights."""
+    head, _, name = path.rpartition("/")
+    folder = os.open(head, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        status = os.fstat(folder)
+        is_root_folder = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        with acting_as(Owner(uid=os.geteuid(), gid=os.getegid()) if is_root_folder else owner):
+            opened = os.open(name, flags, 0o640, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.set_blocking(opened, True)
+    size = os.fstat(opened).st_size
+    if is_root_folder and size == 0:
+        os.fchown(opened, os.geteuid(), owner.gid)
+    return Output(opened, size)
+
+
+def listens(pid: int) -> bool:
+    """Whether the process itself holds a listening TCP or Unix socket."""
+    inodes = set()
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                target = str(entry.readlink())
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
+    if not inodes:
+        return False
+    for table, column, value, inode in (("tcp", 3, "0A", 9), ("tcp6", 3, "0A", 9), ("unix", 3, "00010000", 6)):
+        with suppress(FileNotFoundError), closing(Path(f"/proc/{pid}/net/{table}").open()) as lines:
+            for line in lines:
+                fields = line.split()
+                if len(fields) > inode and fields[column] == value and fields[inode] in inodes:
+                    return True
+    return False

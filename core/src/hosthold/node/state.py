@@ -1,0 +1,146 @@
+"""What the node remembers: what it wrote for whom, what it has seen, and the journal. The row marks ownership."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import TypeAdapter
+
+from hosthold.types.resource import Account, Directory, File, Link, Resource, Service
+
+AnyResource = Account | Directory | File | Link | Service
+_RESOURCE: TypeAdapter[AnyResource] = TypeAdapter(Resource)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS subjects (
+    subject TEXT PRIMARY KEY, site TEXT, generation INTEGER NOT NULL, fence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS resources (
+    key TEXT PRIMARY KEY, subject TEXT NOT NULL, body TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS resources_subject ON resources (subject);
+CREATE TABLE IF NOT EXISTS retired (uid INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+    id TEXT PRIMARY KEY, is_committed INTEGER NOT NULL, entries TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Owned(NamedTuple):
+    """A resource as the node last wrote it, and the digest of what it wrote."""
+
+    resource: AnyResource
+    digest: str
+
+
+class SubjectRow(NamedTuple):
+    """What is remembered of a subject; it outlives its resources, so that an old order cannot bring it back."""
+
+    site: str | None
+    generation: int
+    fence: int
+
+
+class State:
+    """The node's database: one file, one connection, one writer. Every commit is on disk when it returns."""
+
+    def __init__(self, path: str) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside become durable together, or none does."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def owned_by(self, subject: str) -> dict[str, Owned]:
+        """What the subject has, by key."""
+        rows = self._connection.execute("SELECT key, body, digest FROM resources WHERE subject = ?", (subject,))
+        return {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
+
+    def owner_of(self, key: str) -> str | None:
+        """The subject that has the resource with this key."""
+        row = self._connection.execute("SELECT subject FROM resources WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def with_key_prefix(self, prefix: str) -> tuple[AnyResource, ...]:
+        """All resources whose key starts with `prefix`, in the order of their keys."""
+        rows = self._connection.execute(
+            "SELECT body FROM resources WHERE key >= ? AND key < ? ORDER BY key", (prefix, prefix + "\U0010ffff")
+        )
+        return tuple(_RESOURCE.validate_json(body) for (body,) in rows)
+
+    def subject(self, subject: str) -> SubjectRow | None:
+        """What is remembered of the subject."""
+        row = self._connection.execute(
+            "SELECT site, generation, fence FROM subjects WHERE subject = ?", (subject,)
+        ).fetchone()
+        return None if row is None else SubjectRow(*row)
+
+    def is_retired(self, uid: int) -> bool:
+        """Whether the number belonged to an account that was removed."""
+        return self._connection.execute("SELECT 1 FROM retired WHERE uid = ?", (uid,)).fetchone() is not None
+
+    def has_seen(self, order_id: str) -> bool:
+        """Whether an order with this identifier was carried out."""
+        return self._connection.execute("SELECT 1 FROM orders WHERE id = ?", (order_id,)).fetchone() is not None
+
+    def remember_order(self, order_id: str, expires_at: datetime, now: datetime) -> None:
+        """Refuse this order from now on, until its own expiry does."""
+        self._connection.execute("DELETE FROM orders WHERE expires_at < ?", (now.timestamp(),))
+        self._connection.execute("INSERT OR REPLACE INTO orders VALUES (?, ?)", (order_id, expires_at.timestamp()))
+
+    def remember_subject(self, subject: str, row: SubjectRow) -> None:
+        """Remember the newest claim on the subject, and the site that it is bound to."""
+        self._connection.execute("INSERT OR REPLACE INTO subjects VALUES (?, ?, ?, ?)", (subject, *row))
+
+    def own(self, subject: str, resources: Mapping[str, Owned]) -> None:
+        """Mark the resources as written for the subject."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?)",
+            [(key, subject, owned.resource.model_dump_json(), owned.digest) for key, owned in resources.items()],
+        )
+
+    def disown(self, keys: list[str]) -> None:
+        """Forget resources that are gone. The number of a removed account is retired with it."""
+        for key in keys:
+            row = self._connection.execute("DELETE FROM resources WHERE key = ? RETURNING body", (key,)).fetchone()
+            resource = None if row is None else _RESOURCE.validate_json(row[0])
+            if isinstance(resource, Account):
+                self._connection.execute("INSERT OR REPLACE INTO retired VALUES (?, ?)", (resource.uid, resource.name))
+
+    def open_journal(self, journal_id: str, entries: str) -> None:
+        """Make the undo of what is about to happen durable."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM journal WHERE is_committed")
+            self._connection.execute("INSERT INTO journal VALUES (?, 0, ?)", (journal_id, entries))
+
+    def commit_journal(self, journal_id: str) -> None:
+        """From the end of the surrounding transaction on, what happened stays."""
+        self._connection.execute("UPDATE journal SET is_committed = 1 WHERE id = ?", (journal_id,))
+
+    def close_journal(self, journal_id: str) -> None:
+        """Forget a journal whose undo was carried out or is no longer wanted."""
+        self._connection.execute("DELETE FROM journal WHERE id = ?", (journal_id,))
+
+    def journals(self) -> list[tuple[str, bool, str]]:
+        """The journals that are left, as identifier, whether it was committed, and its entries."""
+        rows = self._connection.execute("SELECT id, is_committed, entries FROM journal").fetchall()
+        return [(identifier, bool(is_committed), entries) for identifier, is_committed, entries in rows]
