@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,14 @@ class Machine:
             Path(listener.getsockname()).unlink()
             listener.close()
 
+    def replace(self, site: Site) -> None:
+        """Start a new master of the site on the same socket, then end the old one."""
+        service = next(one for one in self.resources(site) if isinstance(one, Service))
+        old = self.processes[service.name]
+        self._start(service)
+        old.send_signal(getattr(signal, f"SIG{service.stop}"))
+        old.wait(20)
+
     def close(self) -> None:
         for name in list(self.processes):
             self.stop(name)
@@ -224,16 +233,14 @@ class Machine:
             self._start(resource)
 
     def _start(self, service: Service) -> None:
-        inherited: tuple[int, ...] = ()
-        listener = None
-        if service.socket:
-            listener = socket.socket(socket.AF_UNIX)
+        listener = self.sockets.get(service.name)
+        if service.socket and not listener:
+            listener = self.sockets[service.name] = socket.socket(socket.AF_UNIX)
             listener.bind(service.socket.path)
             os.chown(service.socket.path, service.socket.owner.uid, service.socket.owner.gid)
             Path(service.socket.path).chmod(service.socket.mode)
             listener.listen(128)
-            self.sockets[service.name] = listener
-            inherited = (3,)
+        number = listener.fileno() if listener else None
         self.processes[service.name] = subprocess.Popen(
             service.command,
             env=dict(service.environment),
@@ -241,8 +248,8 @@ class Machine:
             group=service.owner.gid,
             extra_groups=[],
             stdin=subprocess.DEVNULL,
-            pass_fds=inherited,
-            preexec_fn=(lambda: None) if listener is None else (lambda: os.dup2(listener.fileno(), 3) and None),
+            pass_fds=() if number is None else (3,),
+            preexec_fn=None if number is None else partial(os.dup2, number, 3),
         )
 
 

@@ -113,6 +113,7 @@ def test_a_script_that_only_its_owner_may_read_runs(machine: Machine, neighbours
     machine.write(a, "own/index.php", "<?php echo 'ran';", 0o600)
 
     assert [machine.get("a.example", path).text for path in ("/own/", "/own/index.php")] == ["ran", "ran"]
+    assert machine.get("a.example", "/own").headers["Location"] == "/own/"
 
 
 def test_s07_a_tenant_cannot_enter_the_home_of_another(machine: Machine, neighbours: tuple[Site, Site]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,21 @@ def test_a_release_that_is_switched_by_a_link_is_served_at_once(machine: Machine
 def _age(path: Path) -> None:
     """Make a file look a minute old: OPcache does not keep files that are younger than two seconds."""
     os.utime(path, (time.time() - 60, time.time() - 60))
+
+
+def test_r12_a_master_is_replaced_without_losing_a_request(machine: Machine) -> None:
+    site = machine.serve(machine.site(1, "a.example"))
+    machine.write(site, "slow.php", "<?php $end = microtime(true) + .3; while (microtime(true) < $end); echo 'done';")
+    with ThreadPoolExecutor(4) as visitors:
+        slow = [visitors.submit(machine.get, "a.example", "/slow.php") for _ in range(3)]
+        machine.wait(lambda: machine.get("a.example", "/.well-known/hosthold-ping").text == "pong")
+
+        machine.replace(site)
+
+        quick = [machine.get("a.example", "/.well-known/hosthold-ping").text for _ in range(50)]
+        assert [one.result().text for one in slow] == ["done"] * 3
+    assert quick == ["pong"] * 50
+    assert Path(machine.node.layout.socket(site.name)).is_socket()
 
 
 def test_the_longest_accepted_domain_is_served(machine: Machine) -> None:
