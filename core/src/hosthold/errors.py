@@ -58,7 +58,11 @@ class NotPermitted(Rejected):
 
 
 class TooManyRequests(Rejected):
-    """The caller must slow down."""
+    """The caller must slow down, and may try again after `retry_after` seconds."""
+
+    def __init__(self, detail: str, *, hint: str = "", retry_after: int = 1) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after = retry_after
 
 
 class DriverError(HostholdError):

@@ -1,0 +1,91 @@
+"""Sites over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.errors import DriverError, Unavailable
+from hosthold.sites import service
+from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_restart
+from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
+from hosthold.types.actor import Actor
+from hosthold.types.identifier import Identifier, new_identifier
+from hosthold.types.site import Condition
+from hosthold.web.etag import IfMatch
+from hosthold.web.operation import operation
+from hosthold.web.paging import Page, PageRequest
+from hosthold.web.platform import Platform
+from hosthold.work.api import OperationView, find_operation
+from hosthold.work.operations import DONE, FAILED
+
+_POLL_SECONDS = 0.05
+
+
+@operation("GET", "/sites", permission="site:read")
+def list_sites(page: PageRequest, actor: Actor, uow: UnitOfWork) -> Page[SiteView]:
+    """List sites, newest first."""
+    rows, next_key = service.page(uow, actor, page.limit, page.cursor)
+    return Page([SiteView.of(row) for row in rows], next_key)
+
+
+@operation("POST", "/sites", permission="site:create", status=202, location="/sites/{id}")
+def create_site(body: SiteDraft, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Declare a site; it comes online in the background."""
+    return SiteView.of(service.declare(uow, actor, body))
+
+
+@operation("GET", "/sites/{site_id}", permission="site:read")
+def read_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Read one site."""
+    return SiteView.of(service.get(uow, actor, site_id))
+
+
+@operation("PATCH", "/sites/{site_id}", permission="site:update", status=202)
+def change_site(site_id: Identifier, body: SiteChange, if_match: IfMatch, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Change what is declared of a site; what is left out stays as it is."""
+    return SiteView.of(service.change(uow, actor, site_id, body, if_match.generation))
+
+
+@operation("DELETE", "/sites/{site_id}", permission="site:delete", status=202)
+def delete_site(site_id: Identifier, if_match: IfMatch, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Delete a site with all its files; it can still be read until nothing of it is left."""
+    return SiteView.of(service.delete(uow, actor, site_id, if_match.generation))
+
+
+@operation("POST", "/sites/{site_id}/suspend", permission="site:suspend", status=202)
+def suspend_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Have the site answer 503 to everybody; nothing of it is lost."""
+    return SiteView.of(service.suspend(uow, actor, site_id))
+
+
+@operation("POST", "/sites/{site_id}/resume", permission="site:suspend", status=202)
+def resume_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Serve a suspended site again."""
+    return SiteView.of(service.resume(uow, actor, site_id))
+
+
+@operation("POST", "/sites/{site_id}/restart", permission="site:restart", status=202, location="/operations/{id}")
+def restart_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> OperationView:
+    """Replace the processes that run the site's code; requests that are being answered are finished first."""
+    return OperationView.of(request_restart(uow, actor, site_id, new_identifier()))
+
+
+@operation("GET", "/sites/{site_id}/plan", permission="site:read")
+async def plan_site(site_id: Identifier, actor: Actor, platform: Platform) -> SitePlanView:
+    """Show what the site's node would change now, as a diff; nothing is changed."""
+    asked = await platform.execution.write(lambda uow: request_plan(uow, actor, site_id, new_identifier()))
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    while time.monotonic() < deadline:
+        await asyncio.sleep(_POLL_SECONDS)
+        row = await platform.execution.read(lambda uow: find_operation(uow, actor, asked.id))
+        if row.state == DONE:
+            return SitePlanView.model_validate(row.result)
+        if row.state == FAILED:
+            condition = Condition.model_validate(row.result["condition"])
+            raise DriverError(condition.message, hint=condition.hint)
+    raise Unavailable(
+        "The worker did not answer in time, so the plan is not known; nothing was changed.",
+        hint="Try again in a moment; if it stays so, run `hosthold doctor`.",
+    )
