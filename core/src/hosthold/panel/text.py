@@ -1,0 +1,36 @@
+"""How values are written for people: moments, domain names, differences."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hosthold.types.text import Domain
+
+
+def moment_text(milliseconds: int) -> str:
+    """A moment as `22 Nov 2026, 21:30 UTC`."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def date_text(milliseconds: int) -> str:
+    """A moment's day as `22 Nov 2026`, in UTC."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%-d %b %Y}"
+
+
+def unicode_form(domain: str) -> str:
+    """The Unicode form of an internationalised name; empty if it is written as it is stored (S-64)."""
+    if "xn--" not in domain:
+        return ""
+    written = Domain(domain).unicode
+    return "" if written == domain else written
+
+
+def diff_lines(diff: str) -> list[tuple[str, str, str]]:
+    """The lines of a unified diff as (kind, sign, text); the kind is `added`, `removed`, `hunk` or `same`."""
+    kinds = {"+": "added", "-": "removed", "@": "hunk"}
+    return [
+        (kinds.get(line[:1], "same"), line[:1], line[1:])
+        if not line.startswith(("@@", "+++", "---"))
+        else ("hunk", "", line)
+        for line in diff.splitlines()
+    ]

@@ -1,0 +1,254 @@
+"""The panel's pages of sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from hosthold.accounts import service as accounts
+from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, Rejected, Unavailable
+from hosthold.nodes import service as nodes
+from hosthold.panel.forms import Form, status_of
+from hosthold.panel.page import Pages, Visit
+from hosthold.panel.room import Room
+from hosthold.panel.text import date_text, diff_lines, unicode_form
+from hosthold.sites import form as site_form
+from hosthold.sites import service
+from hosthold.sites.actions import ACTIONS, Action, offered
+from hosthold.sites.models import SiteRow
+from hosthold.sites.planning import plan
+from hosthold.sites.schema import SiteColumns
+from hosthold.types.site import Phase
+
+PAGES = Pages()
+PAGE_SIZE = 25
+_SETTLED = (Phase.ready, Phase.failed)
+_NOTE = Markup(' <span class="domain-note">{}</span>')
+_STEPS = ("Declared", "Being built on its node", "Online")
+
+
+@PAGES.get("/sites", permission="site:read")
+def list_sites(visit: Visit) -> Response:
+    """The sites that the visitor reaches, newest first."""
+    cursor = visit.cursor
+    with visit.read() as uow:
+        rows, next_cursor = service.page(uow, visit.actor, PAGE_SIZE, cursor)
+    return visit.show(
+        "sites/list.html",
+        rows=_cells(visit.room, rows),
+        cursor=cursor,
+        next_cursor=next_cursor,
+        may_create=visit.actor.may("site:create"),
+    )
+
+
+@PAGES.get("/sites/new", permission="site:create")
+def show_new(visit: Visit) -> Response:
+    """The form of a new site."""
+    return _show_form(visit, None, {"document_root": "public"}, None)
+
+
+@PAGES.post("/sites/new", permission="site:create")
+def create(visit: Visit) -> Response:
+    """Declare the site and show how it comes online."""
+    try:
+        with visit.write() as uow:
+            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow, visit.actor))
+            row = service.declare(uow, visit.actor, site_form.draft_of(visit.form, settings))
+    except Rejected as error:
+        return _show_form(visit, None, visit.form, error)
+    return visit.go(f"/sites/{row.id}", "site-declared")
+
+
+@PAGES.get("/sites/{site_id}", permission="site:read")
+def show(visit: Visit) -> Response:
+    """One site: how it is, what is declared, what can be done to it."""
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+        owner = accounts.get(uow, visit.actor, row.account_id).name
+        values = _live_values(visit, uow, row)
+    return visit.show(
+        "sites/site.html", **values, owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
+        unicode=unicode_form(row.domains[0]), domains=[(name, unicode_form(name)) for name in row.domains],
+        runtime=_runtime(row.runtime_driver, row.runtime_version),
+    )  # fmt: skip
+
+
+@PAGES.get("/sites/{site_id}/live", permission="site:read")
+def show_live(visit: Visit) -> Response:
+    """The part of a site's page that changes by itself; sends the browser to the list once the site is gone."""
+    site_id = visit.identifier("site_id")
+    try:
+        with visit.read() as uow:
+            values = _live_values(visit, uow, service.get(uow, visit.actor, site_id))
+    except NotFound:
+        response = visit.go("/sites", "site-deleted")
+        response.status_code = 200
+        response.headers["HX-Redirect"] = "/sites"
+        return response
+    return visit.show("sites/live.html", **values)
+
+
+@PAGES.get("/sites/{site_id}/edit", permission="site:update")
+def show_edit(visit: Visit) -> Response:
+    """The form of an existing site."""
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+    return _show_form(visit, row, site_form.values_of(row), None)
+
+
+@PAGES.post("/sites/{site_id}/edit", permission="site:update")
+def edit(visit: Visit) -> Response:
+    """Change what is declared, unless somebody else did since the form was shown."""
+    site_id = visit.identifier("site_id")
+    generation = visit.form.get("generation", "")
+    try:
+        with visit.write() as uow:
+            row = service.get(uow, visit.actor, site_id)
+            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow, visit.actor))
+            wanted = site_form.change_of(visit.form, settings)
+            service.change(uow, visit.actor, site_id, wanted, int(generation) if generation.isdecimal() else 0)
+    except NotFound:
+        raise
+    except Rejected as error:
+        with visit.read() as uow:
+            row = service.get(uow, visit.actor, site_id)
+        return _show_form(visit, row, visit.form, error)
+    return visit.go(f"/sites/{site_id}", "site-changed")
+
+
+@PAGES.post("/sites/{site_id}/retry", permission="site:update")
+def retry(visit: Visit) -> Response:
+    """Try at once again to bring a failed site to its declared state."""
+    site_id = visit.identifier("site_id")
+    with visit.write() as uow:
+        service.retry(uow, visit.actor, site_id)
+    return visit.go(f"/sites/{site_id}", "site-retried")
+
+
+@PAGES.get("/sites/{site_id}/plan", permission="site:read", is_slow=True)
+def show_plan(visit: Visit) -> Response:
+    """What the site's node would change now."""
+    site_id = visit.identifier("site_id")
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, site_id)
+    nodes_client = visit.room.platform.nodes
+    if nodes_client is None:
+        raise Unavailable("This process may not ask nodes.", hint="Run `hosthold plan` on the machine of the worker.")
+    found = plan(visit.room.database, nodes_client, visit.actor, site_id)
+    return visit.show(
+        "sites/plan.html",
+        site=row,
+        condition=found.condition,
+        changes=[(change, diff_lines(change.diff)) for change in found.changes],
+    )
+
+
+def _ask(visit: Visit, action: Action) -> Response:
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+    return visit.show("sites/confirm.html", site=row, action=action, form=Form({}))
+
+
+def _take(visit: Visit, action: Action) -> Response:
+    site_id = visit.identifier("site_id")
+    try:
+        with visit.write() as uow:
+            row = service.get(uow, visit.actor, site_id)
+            if action.is_dangerous and visit.form.get("confirmation", "").strip().lower() != row.domains[0]:
+                raise InvalidInput("Nothing was done.", [FieldError("/confirmation", f"Please type {row.domains[0]}.")])
+            action.act(uow, visit.actor, site_id)
+    except NotFound:
+        raise
+    except Rejected as error:
+        with visit.read() as uow:
+            row = service.get(uow, visit.actor, site_id)
+        form = Form(visit.form, error, {"/confirmation": "confirmation"})
+        return visit.show("sites/confirm.html", status_of(error), site=row, action=action, form=form)
+    return visit.go(f"/sites/{site_id}", action.word)
+
+
+def _declare_action(action: Action) -> None:
+    path = f"/sites/{{site_id}}/{action.name}"
+    PAGES.get(path, permission=action.permission)(lambda visit: _ask(visit, action))
+    PAGES.post(path, permission=action.permission)(lambda visit: _take(visit, action))
+
+
+for _action in ACTIONS:
+    _declare_action(_action)
+
+
+def _show_form(visit: Visit, row: SiteRow | None, values: Mapping[str, str], error: Rejected | None) -> Response:
+    with visit.read() as uow:
+        runtimes = site_form.runtime_choices(uow, visit.actor)
+        settings = site_form.setting_fields(uow.registry, runtimes)
+        owners = site_form.account_choices(uow, visit.actor) if row is None else []
+    form = Form(values, error, site_form.places(values, settings))
+    if row is not None and isinstance(error, PreconditionFailed):
+        form.hint = "What you typed is still here. Saving again replaces what the other person declared."
+    groups = [
+        (driver.upper(), fields, any(field.name in form.errors or form.value(field.name) for field in fields))
+        for driver, fields in settings.items()
+    ]
+    return visit.show(
+        "sites/form.html",
+        status_of(error),
+        site=row,
+        generation=row.generation if row else 0,
+        form=form,
+        accounts=owners,
+        runtimes=runtimes,
+        settings=groups,
+    )
+
+
+def _live_values(visit: Visit, uow: UnitOfWork, row: SiteRow) -> dict[str, Any]:
+    port = nodes.node_of(nodes.get(uow, visit.actor, row.node_id)).listen.port
+    is_settled = row.phase in _SETTLED
+    is_building = row.phase in (Phase.pending, Phase.applying)
+    return {
+        "site": row, "is_settled": is_settled, "sentence": _sentence(row), "may_update": visit.actor.may("site:update"),
+        "steps": _STEPS if is_building else (), "step": 1,
+        "address": f"http://{row.domains[0]}" + ("/" if port == 80 else f":{port}/"),
+    }  # fmt: skip
+
+
+def _sentence(row: SiteRow) -> str:
+    match row.phase:
+        case Phase.ready:
+            return (
+                "Visitors see a notice. Nothing of the site is lost."
+                if row.is_suspended
+                else "The site answers as declared."
+            )
+        case Phase.failed:
+            return "The site could not be brought to what is declared. What served before still serves."
+        case Phase.deleting:
+            return "The site is being removed from its node."
+        case _:
+            return "The platform is building what is declared. This takes a moment."
+
+
+def _runtime(driver: str, version: str) -> str:
+    return f"{driver.upper()} {version}"
+
+
+def _cells(room: Room, rows: Sequence[SiteColumns]) -> list[tuple[object, ...]]:
+    """What the list shows of each row, worked out here so that the template only prints."""
+    badges = room.phase_badges
+    cells: list[tuple[object, ...]] = []
+    for row in rows:
+        domain, *aliases = row.domains
+        written = unicode_form(domain)
+        cells.append((
+            row.id, domain,
+            _NOTE.format(f"shown as “{written}”") if written else "",
+            _NOTE.format(f"and {len(aliases)} more") if aliases else "",
+            badges[row.phase, bool(row.is_suspended)],
+            f"{row.runtime_driver.upper()} {row.runtime_version}", date_text(row.created_at),
+        ))  # fmt: skip
+    return cells
