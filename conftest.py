@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-
 from hosthold.db.engine import make_engine
 from hosthold.db.migrate import upgrade
 from hosthold.db.unit_of_work import Database
@@ -77,15 +76,32 @@ class PostgreSQL:
         owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         self._identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        self._run("initdb", "-D", str(folder / "data"), "-U", "hosthold", "-A", "trust", "--no-sync", "-E", "UTF8",
-                  "--locale=C.UTF-8")
+        self._run(
+            "initdb",
+            "-D",
+            str(folder / "data"),
+            "-U",
+            "hosthold",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+        )
         options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
         self._run("pg_ctl", "-w", "-D", str(folder / "data"), "-l", str(folder / "log"), "-o", options, "start")
         self.execute("postgres", "CREATE DATABASE template_hosthold")
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run([str(self._binaries / program), *arguments], check=True, capture_output=True, cwd=self.folder,
-                       timeout=60, **self._identity)
+        subprocess.run(
+            [str(self._binaries / program), *arguments],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=60,
+            **self._identity,
+        )
 
     def url(self, name: str) -> str:
         """The URL of a database of this server."""
@@ -111,7 +127,7 @@ class PostgreSQL:
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory, registry: PluginRegistry) -> Iterator[PostgreSQL]:
     """A PostgreSQL server of the tests' own."""
-    folder = Path("/tmp") / f"hosthold-pg-{os.getpid()}"  # noqa: S108 - a socket's path must be short
+    folder = Path("/tmp") / f"hosthold-pg-{os.getpid()}"
     folder.mkdir(mode=0o700)
     server = PostgreSQL(folder)
     engine = make_engine(server.url("template_hosthold"))
@@ -156,7 +172,9 @@ def database_settings(request: pytest.FixtureRequest, settings: Settings) -> Set
 
 
 @pytest.fixture
-def database(database_settings: Settings, registry: PluginRegistry, bell: RecordingBell, clock: Clock) -> Iterator[Database]:
+def database(
+    database_settings: Settings, registry: PluginRegistry, bell: RecordingBell, clock: Clock
+) -> Iterator[Database]:
     """A migrated database, once for each kind."""
     opened = Database(database_settings, registry, bell, clock)
     yield opened

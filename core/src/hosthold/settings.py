@@ -159,5 +159,7 @@ def load_settings(file: Path | None = None) -> Settings:
         raise Misconfigured(f"{path} is not valid TOML: {error}.", hint="Correct that line.") from None
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise Misconfigured(f"{path}, or a HOSTHOLD_ variable, has settings that cannot be used: {lines}.",
-                            hint="Correct or remove these keys.") from None
+        raise Misconfigured(
+            f"{path}, or a HOSTHOLD_ variable, has settings that cannot be used: {lines}.",
+            hint="Correct or remove these keys.",
+        ) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-
 from hosthold.db.migrate import behind, upgrade
 from hosthold.db.models import SiteRow
 from hosthold.db.unit_of_work import Database

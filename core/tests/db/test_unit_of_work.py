@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-
-from conftest import RecordingBell
 from hosthold.db.unit_of_work import Database
 from hosthold.sites.models import CounterRow
+
+from conftest import RecordingBell
 
 
 def test_bells_ring_only_after_the_commit(database: Database, bell: RecordingBell) -> None:

@@ -6,10 +6,6 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from conftest import Clock
-from sqlalchemy import select
-
-from core.tests.sites.conftest import World
 from hosthold.db.unit_of_work import Database
 from hosthold.errors import Conflict, HostholdError, Rejected, Unavailable
 from hosthold.nodes.jobs import NodeKind
@@ -23,6 +19,10 @@ from hosthold.types.node import Node
 from hosthold.types.resource import Desired, NodeOrder, OrderReply, Outcome, Resource
 from hosthold.types.site import Condition
 from hosthold.work.models import EventRow
+from sqlalchemy import select
+
+from conftest import Clock
+from core.tests.sites.conftest import World
 
 
 class Killed(BaseException):
@@ -88,10 +88,14 @@ def row_of(world: World, site_id: str) -> SiteRow:
 
 def events(world: World) -> list[str]:
     with world.database.read() as uow:
-        return list(uow.session.scalars(select(EventRow.name).where(EventRow.name != "changed").order_by(EventRow.sequence)))
+        return list(
+            uow.session.scalars(select(EventRow.name).where(EventRow.name != "changed").order_by(EventRow.sequence))
+        )
 
 
-def test_a_declared_site_becomes_ready_and_plugins_will_hear_of_it_once(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
+def test_a_declared_site_becomes_ready_and_plugins_will_hear_of_it_once(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
     site_id = declare(world, "alice.test")
     assert loop.run("site") == 1
     row = row_of(world, site_id)
@@ -110,7 +114,9 @@ def test_a_batch_of_sites_is_one_order(world: World, loop: Loop, memory: MemoryN
     assert [len(order.desired) for order in memory.orders] == [3]
 
 
-def test_a_passing_failure_is_tried_again_with_growing_pauses(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
+def test_a_passing_failure_is_tried_again_with_growing_pauses(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
     site_id = declare(world, "alice.test")
     memory.judge = lambda desired: Condition(reason="ProbeFailed", message="502", hint="wait")
     pauses = []
@@ -130,7 +136,9 @@ def test_a_passing_failure_is_tried_again_with_growing_pauses(world: World, loop
     assert events(world) == ["on_site_failed", "on_site_ready"]
 
 
-def test_a_permanent_failure_rests_until_the_declaration_changes(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
+def test_a_permanent_failure_rests_until_the_declaration_changes(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
     site_id = declare(world, "alice.test")
     memory.judge = lambda desired: Condition(reason="PathTaken", message="not ours", hint="move it", is_permanent=True)
     loop.run("site")
@@ -155,7 +163,9 @@ def test_r18_a_change_during_an_apply_is_not_settled_over(world: World, loop: Lo
     loop.run("site")
     row = row_of(world, site_id)
     assert (row.phase, row.observed_generation, row.generation) == ("ready", 2, 2)
-    assert [desired.generation for order in memory.orders for desired in order.desired if desired.subject.startswith("site")] == [1, 2]
+    assert [
+        desired.generation for order in memory.orders for desired in order.desired if desired.subject.startswith("site")
+    ] == [1, 2]
 
 
 def test_r17_two_workers_do_not_work_on_one_site(world: World, loop: Loop, memory: MemoryNode) -> None:
@@ -167,7 +177,9 @@ def test_r17_two_workers_do_not_work_on_one_site(world: World, loop: Loop, memor
     assert seen == [0]
 
 
-def test_r03_a_worker_that_died_is_replaced_when_its_lease_ends(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
+def test_r03_a_worker_that_died_is_replaced_when_its_lease_ends(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
     site_id = declare(world, "alice.test")
 
     def die(order: NodeOrder) -> None:
@@ -183,7 +195,9 @@ def test_r03_a_worker_that_died_is_replaced_when_its_lease_ends(world: World, lo
     assert row_of(world, site_id).phase == "ready"
 
 
-def test_r03_a_worker_that_comes_back_late_settles_nothing(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
+def test_r03_a_worker_that_comes_back_late_settles_nothing(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
     site_id = declare(world, "alice.test")
 
     def overtaken(order: NodeOrder) -> None:
@@ -201,7 +215,9 @@ def test_r03_a_worker_that_comes_back_late_settles_nothing(world: World, loop: L
         assert uow.session.get(SiteRow, site_id) is None
 
 
-def test_a_driver_or_plugin_that_cannot_render_fails_its_site_alone(world: World, loop: Loop, memory: MemoryNode) -> None:
+def test_a_driver_or_plugin_that_cannot_render_fails_its_site_alone(
+    world: World, loop: Loop, memory: MemoryNode
+) -> None:
     good, bad = declare(world, "good.test"), declare(world, "bad.test")
     with world.database.write() as uow:
         uow.session.get_one(SiteRow, bad).runtime_driver = "cobol"
@@ -225,7 +241,9 @@ def test_a_live_site_whose_user_is_not_rendered_is_braked() -> None:
 def test_drift_is_told_and_the_site_stays_ready(world: World, loop: Loop, memory: MemoryNode, clock: Clock) -> None:
     site_id = declare(world, "alice.test")
     loop.run("site")
-    memory.judge = lambda desired: Condition(reason="Drifted", message="edited by hand", hint="adopt or repair", is_permanent=True)
+    memory.judge = lambda desired: Condition(
+        reason="Drifted", message="edited by hand", hint="adopt or repair", is_permanent=True
+    )
     clock.advance(20 * 60_000)
     loop.run("site")
     row = row_of(world, site_id)
@@ -266,7 +284,9 @@ def test_r01_random_failures_and_deaths_end_in_exactly_the_declared_world(
                         act(uow, world.alice, random.choice(ids))
                 case 4 if ids:
                     with world.database.write() as uow:
-                        change = SiteChange.model_validate({"document_root": f"web{step}", "aliases": [f"a{step}.test"]})
+                        change = SiteChange.model_validate(
+                            {"document_root": f"web{step}", "aliases": [f"a{step}.test"]}
+                        )
                         service.change(uow, world.alice, random.choice(ids), change, None)
                 case _:
                     clock.advance(random.randrange(LEASE_MS))
@@ -287,5 +307,7 @@ def test_r01_random_failures_and_deaths_end_in_exactly_the_declared_world(
             on_node = node.model_copy(update={"facts": {"php": ("8.2",)}})
             site = service.snapshot(row)
             expected[f"site:{row.id}"] = (site, on_node)
-    wanted = {subject: render_site(world.database.registry, *value, fence=0).resources for subject, value in expected.items()}
+    wanted = {
+        subject: render_site(world.database.registry, *value, fence=0).resources for subject, value in expected.items()
+    }
     assert {subject: resources for subject, resources in memory.world.items() if subject.startswith("site:")} == wanted

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from hosthold.accounts.service import AccountDraft, create, create_provider
 from hosthold.db.unit_of_work import Database
 from hosthold.nodes.service import register
@@ -36,8 +35,15 @@ def owner_of(account_id: str, path: str, label: str) -> Actor:
 def node(tmp_path: Path) -> Node:
     """A node without isolation, with everything below the test's folder."""
     layout = NodeLayout(state=AbsolutePath(f"{tmp_path}/node"), run=AbsolutePath(f"{tmp_path}/node/run"))
-    return Node(name="local", layout=layout, listen=Listen(port=8680), isolation=Isolation.none, root=Owner(uid=1000, gid=1000),
-                web=Owner(uid=1000, gid=1000), web_user="hosthold")
+    return Node(
+        name="local",
+        layout=layout,
+        listen=Listen(port=8680),
+        isolation=Isolation.none,
+        root=Owner(uid=1000, gid=1000),
+        web=Owner(uid=1000, gid=1000),
+        web_user="hosthold",
+    )
 
 
 @pytest.fixture

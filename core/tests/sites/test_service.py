@@ -6,14 +6,14 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import RecordingBell
-from pydantic import ValidationError
-
-from core.tests.sites.conftest import World
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.sites import service
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
+from pydantic import ValidationError
+
+from conftest import RecordingBell
+from core.tests.sites.conftest import World
 
 
 def declare(world: World, actor: Actor, domain: str, **more: Any) -> SiteView:
@@ -82,13 +82,28 @@ def test_s60_of_two_that_take_a_name_at_once_one_gets_it(world: World) -> None:
     assert sorted(results) == ["refused", "refused", "refused", "taken"]
 
 
-@pytest.mark.parametrize("bad", ["co.uk", "github.io", "foo.internal", "a.onion", "x.local", "wpad.alice.com", "localhost.", "example.com"])
+@pytest.mark.parametrize(
+    "bad", ["co.uk", "github.io", "foo.internal", "a.onion", "x.local", "wpad.alice.com", "localhost.", "example.com"]
+)
 def test_s61_reserved_names_and_public_suffixes_are_refused(world: World, bad: str) -> None:
     with pytest.raises((InvalidInput, ValidationError)):
         declare(world, world.alice, bad)
 
 
-@pytest.mark.parametrize("bad", ["127.0.0.1", "１２７.0.0.1", "a..b", "*.a.com", "_x.com", "a.com:80", "a b.com", "x" * 64 + ".com", "a." * 130 + "com"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "127.0.0.1",
+        "１２７.0.0.1",
+        "a..b",
+        "*.a.com",
+        "_x.com",
+        "a.com:80",
+        "a b.com",
+        "x" * 64 + ".com",
+        "a." * 130 + "com",
+    ],
+)
 def test_s59_what_is_no_domain_is_refused_at_the_border(bad: str) -> None:
     with pytest.raises(ValidationError):
         SiteDraft.model_validate({"domain": bad})
@@ -115,7 +130,9 @@ def test_a_version_that_the_node_lacks_is_refused_with_those_it_has(world: World
 
 def test_s25_a_setting_outside_the_allow_list_is_refused(world: World) -> None:
     with pytest.raises(InvalidInput) as caught:
-        declare(world, world.alice, "ini.test", runtime={"driver": "php", "settings": {"auto_prepend_file": "/etc/passwd"}})
+        declare(
+            world, world.alice, "ini.test", runtime={"driver": "php", "settings": {"auto_prepend_file": "/etc/passwd"}}
+        )
     assert caught.value.errors[0].pointer == "/runtime/settings/auto_prepend_file"
 
 
@@ -141,7 +158,9 @@ def test_an_edit_of_an_old_reading_is_refused(world: World) -> None:
 def test_a_change_frees_the_names_it_drops_and_takes_the_new_ones(world: World) -> None:
     site = declare(world, world.alice, "alice.test", aliases=["www.alice.test"])
     with world.database.write() as uow:
-        row = service.change(uow, world.alice, site.id, SiteChange.model_validate({"aliases": ["shop.alice.test"]}), None)
+        row = service.change(
+            uow, world.alice, site.id, SiteChange.model_validate({"aliases": ["shop.alice.test"]}), None
+        )
         assert (row.generation, row.phase, row.domains) == (2, "pending", ["alice.test", "shop.alice.test"])
     with pytest.raises(Conflict):
         declare(world, world.alice, "shop.alice.test")
@@ -151,7 +170,12 @@ def test_a_change_frees_the_names_it_drops_and_takes_the_new_ones(world: World) 
 def test_a_change_that_changes_nothing_leaves_the_generation(world: World) -> None:
     site = declare(world, world.alice, "alice.test")
     with world.database.write() as uow:
-        assert service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "public"}), None).generation == 1
+        assert (
+            service.change(
+                uow, world.alice, site.id, SiteChange.model_validate({"document_root": "public"}), None
+            ).generation
+            == 1
+        )
         assert service.resume(uow, world.alice, site.id).generation == 1
 
 
@@ -167,7 +191,11 @@ def test_a_site_that_is_being_deleted_cannot_be_changed_and_keeps_its_name(world
 
 
 def test_pages_follow_each_other_without_gaps_or_repeats(world: World) -> None:
-    made = {declare(world, actor, f"{name}{number}.test").id for name, actor in (("a", world.alice), ("b", world.bob)) for number in range(3)}
+    made = {
+        declare(world, actor, f"{name}{number}.test").id
+        for name, actor in (("a", world.alice), ("b", world.bob))
+        for number in range(3)
+    }
     seen: list[str] = []
     cursor = None
     while True:

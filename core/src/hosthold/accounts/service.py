@@ -19,7 +19,9 @@ from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.moment import Moment, moment
 
-AccountName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
+AccountName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 
 
 class AccountDraft(Frozen):
@@ -42,15 +44,28 @@ class AccountView(Frozen):
     @classmethod
     def of(cls, row: AccountRow) -> AccountView:
         """The view of a row."""
-        return cls(id=row.id, parent_id=row.parent_id, name=row.name, kind=AccountKind(row.kind), package_id=row.package_id,
-                   created_at=moment(row.created_at))
+        return cls(
+            id=row.id,
+            parent_id=row.parent_id,
+            name=row.name,
+            kind=AccountKind(row.kind),
+            package_id=row.package_id,
+            created_at=moment(row.created_at),
+        )
 
 
 def create_provider(uow: UnitOfWork, name: str) -> AccountRow:
     """Make the account at the root of the tree: the hosting company itself."""
     identifier = new_identifier()
-    row = AccountRow(id=identifier, parent_id=None, kind=AccountKind.provider, name=name, path=f"{identifier}/",
-                     package_id=None, created_at=uow.clock())
+    row = AccountRow(
+        id=identifier,
+        parent_id=None,
+        kind=AccountKind.provider,
+        name=name,
+        path=f"{identifier}/",
+        package_id=None,
+        created_at=uow.clock(),
+    )
     uow.session.add(row)
     uow.session.flush()
     return row
@@ -61,14 +76,26 @@ def create(uow: UnitOfWork, actor: Actor, draft: AccountDraft) -> AccountRow:
     package = uow.session.get(PackageRow, draft.package_id)
     owner = uow.session.get(AccountRow, package.account_id) if package else None
     if package is None or owner is None or not actor.account_path.startswith(owner.path):
-        raise InvalidInput("The customer was not made.", [FieldError("/package_id", "There is no such package.")],
-                           hint="Choose one of the packages in the list, or make one first.")
+        raise InvalidInput(
+            "The customer was not made.",
+            [FieldError("/package_id", "There is no such package.")],
+            hint="Choose one of the packages in the list, or make one first.",
+        )
     identifier = new_identifier()
-    row = AccountRow(id=identifier, parent_id=actor.account_id, kind=AccountKind.customer, name=draft.name,
-                     path=f"{actor.account_path}{identifier}/", package_id=package.id, created_at=uow.clock())
+    row = AccountRow(
+        id=identifier,
+        parent_id=actor.account_id,
+        kind=AccountKind.customer,
+        name=draft.name,
+        path=f"{actor.account_path}{identifier}/",
+        package_id=package.id,
+        created_at=uow.clock(),
+    )
     uow.session.add(row)
     uow.session.flush()
-    record(uow, actor, "account:create", f"account:{row.id}", row.path, after={"name": row.name, "package_id": package.id})
+    record(
+        uow, actor, "account:create", f"account:{row.id}", row.path, after={"name": row.name, "package_id": package.id}
+    )
     return row
 
 

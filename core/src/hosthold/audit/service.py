@@ -21,6 +21,14 @@ def record(
 ) -> None:
     """Add an entry; it is kept exactly if the change that it tells of is committed. Values must hold no secret."""
     uow.session.add(
-        AuditRow(at=uow.clock(), actor=actor.label, user_id=actor.user_id, account_path=account_path, action=action,
-                 subject=subject, before=dict(before or {}), after=dict(after or {}))
+        AuditRow(
+            at=uow.clock(),
+            actor=actor.label,
+            user_id=actor.user_id,
+            account_path=account_path,
+            action=action,
+            subject=subject,
+            before=dict(before or {}),
+            after=dict(after or {}),
+        )
     )

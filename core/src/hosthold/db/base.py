@@ -14,7 +14,9 @@ Ref = Annotated[str, mapped_column(String(32), index=True)]
 Milliseconds = Annotated[int, mapped_column(BigInteger)]
 """A moment as milliseconds since 1970 in UTC: it compares alike on every database."""
 
-AccountPath = Annotated[str, mapped_column(String(400).with_variant(String(400, collation="C"), "postgresql"), index=True)]
+AccountPath = Annotated[
+    str, mapped_column(String(400).with_variant(String(400, collation="C"), "postgresql"), index=True)
+]
 """An account's path, compared byte by byte so that a range of paths is a part of the account tree."""
 
 Document = JSON().with_variant(JSONB(), "postgresql")

@@ -18,8 +18,13 @@ def make_engine(url: str) -> Engine:
     so a writer asks for the lock at once.
     """
     if url.startswith("sqlite"):
-        engine = create_engine(url, poolclass=QueuePool, pool_size=8, max_overflow=8,
-                               connect_args={"timeout": 30, "check_same_thread": False})
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=8,
+            max_overflow=8,
+            connect_args={"timeout": 30, "check_same_thread": False},
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -29,7 +34,13 @@ def make_engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=wal", "synchronous=normal", "foreign_keys=on", "temp_store=memory", "mmap_size=134217728"):
+    for pragma in (
+        "journal_mode=wal",
+        "synchronous=normal",
+        "foreign_keys=on",
+        "temp_store=memory",
+        "mmap_size=134217728",
+    ):
         cursor.execute(f"pragma {pragma}")
     cursor.close()
 

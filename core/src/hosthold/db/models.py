@@ -9,5 +9,22 @@ from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
 from hosthold.web.models import IdempotencyRow
 from hosthold.work.models import DeliveryRow, EventRow, OperationRow, ScheduleRow
 
-__all__ = ["AccountRow", "ApiTokenRow", "AuditRow", "CounterRow", "DeliveryRow", "DomainNameRow", "EventRow", "IdempotencyRow",
-           "MembershipRow", "NodeRow", "OperationRow", "PackageRow", "ScheduleRow", "SessionRow", "SignInLinkRow", "SiteRow", "UserRow"]
+__all__ = [
+    "AccountRow",
+    "ApiTokenRow",
+    "AuditRow",
+    "CounterRow",
+    "DeliveryRow",
+    "DomainNameRow",
+    "EventRow",
+    "IdempotencyRow",
+    "MembershipRow",
+    "NodeRow",
+    "OperationRow",
+    "PackageRow",
+    "ScheduleRow",
+    "SessionRow",
+    "SignInLinkRow",
+    "SiteRow",
+    "UserRow",
+]

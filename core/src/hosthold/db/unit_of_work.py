@@ -65,7 +65,9 @@ class Database:
         self.engine: Engine = make_engine(settings.database_url)
         self.dialect: Literal["sqlite", "postgresql"] = "postgresql" if settings.is_postgresql else "sqlite"
         self._writer = self.engine.execution_options(**{WRITES: True})
-        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT") if settings.is_postgresql else self.engine
+        self._reader = (
+            self.engine.execution_options(isolation_level="AUTOCOMMIT") if settings.is_postgresql else self.engine
+        )
 
     @contextmanager
     def write(self) -> Iterator[UnitOfWork]:

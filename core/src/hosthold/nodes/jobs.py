@@ -36,8 +36,14 @@ class NodeKind:
             driver = self._registry.driver("webserver", node.webserver)
             assert isinstance(driver, WebServerDriver)
             rendered = driver.render_node(node)
-        return Desired(subject=claim.subject, label=node.name, generation=claim.generation, fence=claim.fence,
-                       resources=() if claim.deleting else rendered.resources, probes=rendered.probes)
+        return Desired(
+            subject=claim.subject,
+            label=node.name,
+            generation=claim.generation,
+            fence=claim.fence,
+            resources=() if claim.deleting else rendered.resources,
+            probes=rendered.probes,
+        )
 
     def settled(self, uow: UnitOfWork, row: NodeRow, claim: Claim[Node], outcome: Outcome, previous: Phase) -> None:
         """See `Kind`."""

@@ -35,10 +35,16 @@ class NodeView(Frozen):
     def of(cls, row: NodeRow) -> NodeView:
         """The view of a row."""
         node = node_of(row)
-        return cls(id=row.id, name=row.name, phase=Phase(row.phase),
-                   conditions=tuple(Condition.model_validate(condition) for condition in row.conditions),
-                   isolation=node.isolation, listen=f"{node.listen.address}:{node.listen.port}", runtimes=facts_of(row),
-                   created_at=moment(row.created_at))
+        return cls(
+            id=row.id,
+            name=row.name,
+            phase=Phase(row.phase),
+            conditions=tuple(Condition.model_validate(condition) for condition in row.conditions),
+            isolation=node.isolation,
+            listen=f"{node.listen.address}:{node.listen.port}",
+            runtimes=facts_of(row),
+            created_at=moment(row.created_at),
+        )
 
 
 def facts_of(row: NodeRow) -> dict[str, tuple[str, ...]]:
@@ -56,8 +62,16 @@ def register(uow: UnitOfWork, node: Node, uid_first: int) -> NodeRow:
     description = node.model_dump(mode="json", exclude={"facts"})
     row = uow.session.scalar(select(NodeRow).where(NodeRow.name == node.name))
     if row is None:
-        row = NodeRow(id=new_identifier(), name=node.name, description=description, facts={}, phase=Phase.pending,
-                      conditions=[], due_at=uow.clock(), created_at=uow.clock())
+        row = NodeRow(
+            id=new_identifier(),
+            name=node.name,
+            description=description,
+            facts={},
+            phase=Phase.pending,
+            conditions=[],
+            due_at=uow.clock(),
+            created_at=uow.clock(),
+        )
         uow.session.add(row)
     elif row.description != description:
         row.description = description
@@ -75,8 +89,10 @@ def choose(uow: UnitOfWork, runtime: str) -> NodeRow:
     rows = uow.session.scalars(select(NodeRow).where(NodeRow.deleting.is_(False)).order_by(held, NodeRow.name)).all()
     ready = [row for row in rows if row.facts]
     if not ready:
-        raise Rejected("No node is ready to take a site.",
-                       hint="Start `hosthold node` on a machine, and see `hosthold doctor` for what it lacks.")
+        raise Rejected(
+            "No node is ready to take a site.",
+            hint="Start `hosthold node` on a machine, and see `hosthold doctor` for what it lacks.",
+        )
     return next((row for row in ready if runtime in row.facts), ready[0])
 
 

@@ -17,7 +17,9 @@ from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.moment import Moment, moment
 from hosthold.types.package import Limits
 
-PackageName = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
+PackageName = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 
 
 class PackageDraft(Frozen):
@@ -40,17 +42,30 @@ class PackageView(Frozen):
     @classmethod
     def of(cls, row: PackageRow) -> PackageView:
         """The view of a row."""
-        return cls(id=row.id, name=row.name, max_sites=row.max_sites, limits=Limits.model_validate(row.limits),
-                   created_at=moment(row.created_at))
+        return cls(
+            id=row.id,
+            name=row.name,
+            max_sites=row.max_sites,
+            limits=Limits.model_validate(row.limits),
+            created_at=moment(row.created_at),
+        )
 
 
 def create(uow: UnitOfWork, actor: Actor, draft: PackageDraft) -> PackageRow:
     """Make a package of the actor's account. Raises `Conflict` if it has one of that name."""
     taken = select(PackageRow.id).where(PackageRow.account_id == actor.account_id, PackageRow.name == draft.name)
     if uow.session.scalar(taken):
-        raise Conflict(f"There is a package named {draft.name!r} already.", hint="Choose another name, or use that package.")
-    row = PackageRow(id=new_identifier(), account_id=actor.account_id, name=draft.name, max_sites=draft.max_sites,
-                     limits=draft.limits.model_dump(), created_at=uow.clock())
+        raise Conflict(
+            f"There is a package named {draft.name!r} already.", hint="Choose another name, or use that package."
+        )
+    row = PackageRow(
+        id=new_identifier(),
+        account_id=actor.account_id,
+        name=draft.name,
+        max_sites=draft.max_sites,
+        limits=draft.limits.model_dump(),
+        created_at=uow.clock(),
+    )
     uow.session.add(row)
     uow.session.flush()
     record(uow, actor, "package:create", f"package:{row.id}", actor.account_path, after=draft.model_dump())

@@ -33,7 +33,9 @@ DRIFTED = "Drifted"
 class Loop:
     """Reconciles every kind of noun. Several workers may run it at the same time."""
 
-    def __init__(self, database: Database, nodes: NodeClient, kinds: Sequence[Kind[Any]], random: Random | None = None) -> None:
+    def __init__(
+        self, database: Database, nodes: NodeClient, kinds: Sequence[Kind[Any]], random: Random | None = None
+    ) -> None:
         self._database = database
         self._nodes = nodes
         self._kinds = {kind.name: kind for kind in kinds}
@@ -69,8 +71,19 @@ class Loop:
                 row.attempts += 1
                 subject, node, value = facts[row.id]
                 was_settled = row.phase == Phase.ready and row.observed_generation == row.generation
-                claims.append(Claim(id=row.id, subject=subject, generation=row.generation, fence=row.fence, attempts=row.attempts,
-                                    deleting=row.deleting, was_settled=was_settled, node=node, value=value))
+                claims.append(
+                    Claim(
+                        id=row.id,
+                        subject=subject,
+                        generation=row.generation,
+                        fence=row.fence,
+                        attempts=row.attempts,
+                        deleting=row.deleting,
+                        was_settled=was_settled,
+                        node=node,
+                        value=value,
+                    )
+                )
                 if row.phase == Phase.pending:
                     row.phase = Phase.applying
                     self._announce(uow, row, subject)
@@ -98,8 +111,14 @@ class Loop:
 
     def _send(self, node: str, desired: list[Desired]) -> dict[str, Outcome]:
         now = datetime.fromtimestamp(self._database.clock() / 1000, UTC)
-        order = NodeOrder(id=new_identifier(), node=node, action=OrderAction.apply, desired=tuple(desired),
-                          issued_at=now, expires_at=now + ORDER_LIFETIME)
+        order = NodeOrder(
+            id=new_identifier(),
+            node=node,
+            action=OrderAction.apply,
+            desired=tuple(desired),
+            issued_at=now,
+            expires_at=now + ORDER_LIFETIME,
+        )
         try:
             reply = self._nodes.send(order)
         except HostholdError as error:
@@ -108,8 +127,11 @@ class Loop:
         outcomes = {outcome.subject: outcome for outcome in reply.outcomes}
         for item in desired:
             if item.subject not in outcomes:
-                missing = reply.condition or Condition(reason="NoAnswer", message=f"The node {node} gave no answer for this.",
-                                                       hint="It is tried again; see the node's log if it stays so.")
+                missing = reply.condition or Condition(
+                    reason="NoAnswer",
+                    message=f"The node {node} gave no answer for this.",
+                    hint="It is tried again; see the node's log if it stays so.",
+                )
                 outcomes[item.subject] = Outcome(subject=item.subject, condition=missing)
         return outcomes
 
@@ -149,20 +171,36 @@ class Loop:
         kind.settled(uow, row, claim, outcome, previous)
         if (row.phase, row.conditions) != before:
             self._announce(uow, row, claim.subject)
-        log.info("settled", subject=claim.subject, phase=row.phase, reason=condition.reason if condition else None,
-                 changes=len(outcome.changes), attempt=claim.attempts)
+        log.info(
+            "settled",
+            subject=claim.subject,
+            phase=row.phase,
+            reason=condition.reason if condition else None,
+            changes=len(outcome.changes),
+            attempt=claim.attempts,
+        )
 
     @staticmethod
     def _announce(uow: Any, row: Any, subject: str) -> None:
-        announce(uow, CHANGED, subject, getattr(row, "account_path", ""), {"phase": row.phase, "generation": row.generation})
+        announce(
+            uow, CHANGED, subject, getattr(row, "account_path", ""), {"phase": row.phase, "generation": row.generation}
+        )
 
 
 def _condition(error: HostholdError) -> Condition:
     is_permanent = isinstance(error, DriverError) and error.is_permanent
     reason = error.reason if isinstance(error, DriverError) else type(error).__name__
-    return Condition(reason=reason, message=error.detail, hint=error.hint or "It is tried again by itself.", is_permanent=is_permanent)
+    return Condition(
+        reason=reason,
+        message=error.detail,
+        hint=error.hint or "It is tried again by itself.",
+        is_permanent=is_permanent,
+    )
 
 
 def _unexpected(error: Exception) -> Condition:
-    return Condition(reason="InternalError", message=f"An unexpected {type(error).__name__} stopped this. Nothing was changed.",
-                     hint="It is tried again by itself. The worker's log has the details; report it if it stays.")
+    return Condition(
+        reason="InternalError",
+        message=f"An unexpected {type(error).__name__} stopped this. Nothing was changed.",
+        hint="It is tried again by itself. The worker's log has the details; report it if it stays.",
+    )

@@ -21,5 +21,8 @@ def brake(desired: Desired, essential: tuple[Resource, ...]) -> None:
     held = {resource.key: resource for resource in desired.resources}
     for resource in essential:
         if held.get(resource.key) != resource:
-            raise Braked(f"The desired state of {desired.label} lacks {resource.key}, which only its deletion may remove. "
-                         "Nothing was changed.", hint="A driver or plugin is at fault: see `hosthold plugins`, and update it.")
+            raise Braked(
+                f"The desired state of {desired.label} lacks {resource.key}, which only its deletion may remove. "
+                "Nothing was changed.",
+                hint="A driver or plugin is at fault: see `hosthold plugins`, and update it.",
+            )

@@ -1,22 +1,26 @@
-"""What the worker does for sites: reconcile them, restart their runtimes."""
+"""What the worker does for sites: reconcile them, plan them, restart their runtimes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import delete, select
 
-from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.plugins.manager import PluginRegistry
-from hosthold.reconcile.kind import Claim
+from hosthold.reconcile.kind import Claim, NodeClient
 from hosthold.sites.models import DomainNameRow, SiteRow
+from hosthold.sites.planning import PLAN, RESTART, plan, restart
 from hosthold.sites.rendering import render_removal, render_site
 from hosthold.sites.service import snapshot, subject_of
+from hosthold.types.actor import Actor
 from hosthold.types.node import Node
 from hosthold.types.resource import Desired, Outcome
 from hosthold.types.site import Phase, Site
+from hosthold.work.operations import Handler, Run
 from hosthold.work.outbox import CHANGED, announce
 
 SiteOnNode = tuple[Site, Node]
@@ -44,7 +48,9 @@ class SiteKind:
             return render_removal(site, claim.fence)
         return render_site(self._registry, site, node, claim.fence)
 
-    def settled(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode], outcome: Outcome, previous: Phase) -> None:
+    def settled(
+        self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode], outcome: Outcome, previous: Phase
+    ) -> None:
         """See `Kind`."""
         site = claim.value[0].model_dump(mode="json")
         if row.phase == Phase.ready and previous != Phase.ready:
@@ -53,15 +59,51 @@ class SiteKind:
         if row.phase == Phase.failed and outcome.condition is not None:
             known = row.last_announced_reason
             if known != outcome.condition.reason:
-                announce(uow, "on_site_failed", claim.subject, row.account_path,
-                         {"site": site, "condition": outcome.condition.model_dump(mode="json")})
+                announce(
+                    uow,
+                    "on_site_failed",
+                    claim.subject,
+                    row.account_path,
+                    {"site": site, "condition": outcome.condition.model_dump(mode="json")},
+                )
                 uow.ring("event", claim.subject)
         row.last_announced_reason = outcome.condition.reason if outcome.condition else ""
 
     def removed(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode]) -> None:
         """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""
-        announce(uow, "on_site_deleted", claim.subject, row.account_path, {"site": claim.value[0].model_dump(mode="json")})
+        announce(
+            uow, "on_site_deleted", claim.subject, row.account_path, {"site": claim.value[0].model_dump(mode="json")}
+        )
         announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
         uow.ring("event", claim.subject)
         uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
         uow.session.delete(row)
+
+
+def operation_handlers(database: Database, nodes: NodeClient) -> Mapping[str, Handler]:
+    """What can be done to a site once, on request: see its plan, restart what runs its code."""
+
+    def plan_site(run: Run) -> Mapping[str, Any]:
+        view = plan(database, nodes, _requester(run), run.operation.subject.removeprefix("site:"))
+        return view.model_dump(mode="json")
+
+    def restart_runtime(run: Run) -> Mapping[str, Any]:
+        run.step(
+            "restart",
+            lambda: restart(database, nodes, _requester(run), run.operation.subject.removeprefix("site:")),
+            is_repeatable=True,
+        )
+        return {}
+
+    return {PLAN: plan_site, RESTART: restart_runtime}
+
+
+def _requester(run: Run) -> Actor:
+    operation = run.operation
+    account_id = operation.account_path.rstrip("/").rsplit("/", 1)[-1]
+    return Actor(
+        label=operation.requested_by,
+        account_id=account_id,
+        account_path=operation.account_path,
+        permissions=frozenset(),
+    )

@@ -16,8 +16,24 @@ from hosthold.types.text import Domain
 
 # Special-use names (IANA's registry, RFC 6761 and its followers): they mean something else everywhere, or nothing.
 SPECIAL_USE = (
-    "alt", "arpa", "corp", "example", "home", "home.arpa", "internal", "invalid", "lan", "local", "localdomain", "localhost",
-    "mail", "onion", "test", "example.com", "example.net", "example.org",
+    "alt",
+    "arpa",
+    "corp",
+    "example",
+    "home",
+    "home.arpa",
+    "internal",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "mail",
+    "onion",
+    "test",
+    "example.com",
+    "example.net",
+    "example.org",
 )
 # Labels by which programs look for services of the whole domain above (WPAD, ISATAP, mail clients' autoconfiguration).
 SPECIAL_LABELS = ("wpad", "isatap")
@@ -56,7 +72,9 @@ def claim(uow: UnitOfWork, account_id: str, domains: Sequence[Domain], held: Seq
     account's affair (S-60). Raises `InvalidInput` or `Conflict`, pointing at the field of each bad name. Whoever calls
     must hold the lock on names, so that of two at once one is refused.
     """
-    pointers = {name: "/domain" if index == 0 else f"/aliases/{index - 1}" for index, name in reversed(list(enumerate(domains)))}
+    pointers = {
+        name: "/domain" if index == 0 else f"/aliases/{index - 1}" for index, name in reversed(list(enumerate(domains)))
+    }
     errors = [
         FieldError("/domain" if index == 0 else f"/aliases/{index - 1}", f"{name} is given twice.")
         for index, name in enumerate(domains)
@@ -87,5 +105,9 @@ class DomainTaken(Conflict, InvalidInput):
     """A name is taken, or lies above or below a name of another account; nothing was changed."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        InvalidInput.__init__(self, "The site was not changed: a domain name is taken.", errors,
-                              hint="Choose another name. If it is yours, ask the provider to have it released.")
+        InvalidInput.__init__(
+            self,
+            "The site was not changed: a domain name is taken.",
+            errors,
+            hint="Choose another name. If it is yours, ask the provider to have it released.",
+        )

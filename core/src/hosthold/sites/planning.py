@@ -1,22 +1,32 @@
-"""The plan of a site: what its node would change now, without changing anything."""
+"""Asking a site's node: what it would change, and to restart what runs the site's code.
+
+Only the worker holds the key to nodes, so whoever else wants this requests an operation.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from hosthold.db.unit_of_work import Database
-from hosthold.errors import Unavailable
+from hosthold.db.unit_of_work import Database, UnitOfWork
+from hosthold.errors import DriverError
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.reconcile.kind import NodeClient
+from hosthold.sites.models import SiteRow
 from hosthold.sites.rendering import render_removal, render_site
-from hosthold.sites.service import get, snapshot
+from hosthold.sites.service import get, snapshot, subject_of
 from hosthold.types.actor import Actor
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier, new_identifier
-from hosthold.types.resource import Change, NodeOrder, OrderAction
+from hosthold.types.node import Node
+from hosthold.types.resource import Change, Desired, NodeOrder, OrderAction, Outcome
 from hosthold.types.site import Condition
+from hosthold.work.models import OperationRow
+from hosthold.work.operations import request
 
+PLAN = "plan_site"
+RESTART = "restart_runtime"
 PATIENCE = timedelta(seconds=10)
 
 
@@ -29,18 +39,60 @@ class SitePlanView(Frozen):
     condition: Condition | None = None
 
 
+def request_plan(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key: str) -> OperationRow:
+    """Ask for the site's plan; the operation's result is a `SitePlanView`. Nothing of the site is changed."""
+    row = get(uow, actor, site_id)
+    return request(uow, actor, PLAN, subject_of(row), row.account_path, {}, idempotency_key)
+
+
+def request_restart(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key: str) -> OperationRow:
+    """Ask for new processes for the site's code; requests that are being answered are finished first."""
+    row = get(uow, actor, site_id)
+    return request(uow, actor, RESTART, subject_of(row), row.account_path, {}, idempotency_key)
+
+
 def plan(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> SitePlanView:
-    """Ask the site's node what it would change. Raises `NotFound`, `DriverError`, or `Unavailable` if it does not answer."""
+    """What the site's node would change. Raises `NotFound`, and `DriverError` if the node does not answer."""
+    row, node = _read(database, actor, site_id)
+    site = snapshot(row)
+    desired = render_removal(site, row.fence) if row.deleting else render_site(database.registry, site, node, row.fence)
+    outcome = _send(database, nodes, node, OrderAction.plan, desired)
+    return SitePlanView(
+        site_id=site.id, generation=site.generation, changes=outcome.changes, condition=outcome.condition
+    )
+
+
+def restart(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> None:
+    """Have the site's services replaced by new processes. Raises `NotFound`, and `DriverError` if they do not start."""
+    row, node = _read(database, actor, site_id)
+    desired = Desired(subject=subject_of(row), label=row.domains[0], generation=row.generation, fence=row.fence)
+    outcome = _send(database, nodes, node, OrderAction.restart, desired)
+    if outcome.condition is not None:
+        raise DriverError(outcome.condition.message, hint=outcome.condition.hint)
+
+
+def _read(database: Database, actor: Actor, site_id: str) -> tuple[SiteRow, Node]:
     with database.read() as uow:
         row = get(uow, actor, site_id)
-        site, fence, deleting = snapshot(row), row.fence, row.deleting
-        node = node_of(uow.session.get_one(NodeRow, row.node_id))
-    desired = render_removal(site, fence) if deleting else render_site(database.registry, site, node, fence)
+        return row, node_of(uow.session.get_one(NodeRow, row.node_id))
+
+
+def _send(database: Database, nodes: NodeClient, node: Node, action: OrderAction, *desired: Desired) -> Outcome:
     now = datetime.fromtimestamp(database.clock() / 1000, UTC)
-    reply = nodes.send(NodeOrder(id=new_identifier(), node=node.name, action=OrderAction.plan, desired=(desired,),
-                                 issued_at=now, expires_at=now + PATIENCE))
-    if not reply.outcomes:
-        condition = reply.condition
-        raise Unavailable(condition.message if condition else "The node gave no plan.", hint=condition.hint if condition else "")
-    outcome = reply.outcomes[0]
-    return SitePlanView(site_id=site.id, generation=site.generation, changes=outcome.changes, condition=outcome.condition)
+    reply = nodes.send(
+        NodeOrder(
+            id=new_identifier(),
+            node=node.name,
+            action=action,
+            desired=desired,
+            issued_at=now,
+            expires_at=now + PATIENCE,
+        )
+    )
+    outcomes: Sequence[Outcome] = reply.outcomes
+    if not outcomes:
+        refused = reply.condition
+        raise DriverError(
+            refused.message if refused else "The node gave no answer.", hint=refused.hint if refused else ""
+        )
+    return outcomes[0]

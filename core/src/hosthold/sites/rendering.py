@@ -34,10 +34,18 @@ def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) ->
         runtime = runtime_driver.render(site, node)
         served = webserver_driver.render_site(site, node, runtime.upstream)
     essential = essential_resources(site, node)
-    resources = _merged([("the core", essential), (site.runtime.driver, runtime.resources), (node.webserver, served.resources)])
+    resources = _merged(
+        [("the core", essential), (site.runtime.driver, runtime.resources), (node.webserver, served.resources)]
+    )
     contributed = registry.contribute("contribute_site", site=site, node=node)
-    desired = Desired(subject=subject, label=site.domains[0], generation=site.generation, fence=fence,
-                      resources=_merged([("the drivers", resources), *contributed]), probes=served.probes)
+    desired = Desired(
+        subject=subject,
+        label=site.domains[0],
+        generation=site.generation,
+        fence=fence,
+        resources=_merged([("the drivers", resources), *contributed]),
+        probes=served.probes,
+    )
     brake(desired, essential)
     return desired
 
@@ -52,7 +60,9 @@ def _merged(parts: Iterable[tuple[str, Iterable[Resource]]]) -> tuple[Resource, 
     for source, contribution in parts:
         for resource in contribution:
             if resource.key in resources:
-                raise PluginError(f"{source} renders {resource.key}, which is there already. Nothing was changed.",
-                                  hint=f"Update or disable {source}; two cannot own the same thing.")
+                raise PluginError(
+                    f"{source} renders {resource.key}, which is there already. Nothing was changed.",
+                    hint=f"Update or disable {source}; two cannot own the same thing.",
+                )
             resources[resource.key] = resource
     return tuple(resources.values())

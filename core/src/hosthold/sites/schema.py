@@ -88,7 +88,9 @@ class SiteView(Frozen):
             name=row.name,
             domain=row.domains[0],
             aliases=tuple(row.domains[1:]),
-            runtime=Runtime.model_construct(driver=row.runtime_driver, version=row.runtime_version, settings=row.runtime_settings),
+            runtime=Runtime.model_construct(
+                driver=row.runtime_driver, version=row.runtime_version, settings=row.runtime_settings
+            ),
             document_root=row.document_root,
             is_suspended=bool(row.is_suspended),
             phase=Phase(row.phase),

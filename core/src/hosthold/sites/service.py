@@ -27,7 +27,19 @@ from hosthold.types.site import Runtime, Site
 from hosthold.types.text import Domain, UnixName
 from hosthold.work.outbox import CHANGED, announce
 
-__all__ = ["SiteChange", "SiteDraft", "SiteView", "change", "declare", "delete", "get", "page", "resume", "snapshot", "suspend"]
+__all__ = [
+    "SiteChange",
+    "SiteDraft",
+    "SiteView",
+    "change",
+    "declare",
+    "delete",
+    "get",
+    "page",
+    "resume",
+    "snapshot",
+    "suspend",
+]
 
 _COLUMNS = (
     SiteRow.id, SiteRow.account_id, SiteRow.name, SiteRow.domains, SiteRow.runtime_driver, SiteRow.runtime_version,
@@ -132,9 +144,17 @@ def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_g
         _take_names(uow, row)
     if wanted.runtime is not None:
         node = uow.session.get_one(NodeRow, row.node_id)
-        draft = wanted.runtime if wanted.runtime.version else wanted.runtime.model_copy(update={"version": row.runtime_version})
+        draft = (
+            wanted.runtime
+            if wanted.runtime.version
+            else wanted.runtime.model_copy(update={"version": row.runtime_version})
+        )
         runtime = _runtime(uow, draft, Limits.model_validate(row.limits), facts_of(node))
-        row.runtime_driver, row.runtime_version, row.runtime_settings = runtime.driver, runtime.version, dict(runtime.settings)
+        row.runtime_driver, row.runtime_version, row.runtime_settings = (
+            runtime.driver,
+            runtime.version,
+            dict(runtime.settings),
+        )
     if wanted.document_root is not None:
         row.document_root = str(wanted.document_root)
     return _declared_again(uow, actor, row, "site:update", before)
@@ -188,8 +208,15 @@ def _declared_again(uow: UnitOfWork, actor: Actor, row: SiteRow, action: str, be
     uow.registry.check("check_site", site=snapshot(row), actor=actor)
     row.declare_again(uow.clock())
     changed = {key for key in after if after[key] != before[key]}
-    record(uow, actor, action, subject_of(row), row.account_path,
-           {key: before[key] for key in changed}, {key: after[key] for key in changed})
+    record(
+        uow,
+        actor,
+        action,
+        subject_of(row),
+        row.account_path,
+        {key: before[key] for key in changed},
+        {key: after[key] for key in changed},
+    )
     _announce(uow, row)
     return row
 
@@ -209,8 +236,10 @@ def _editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | 
 
 def _require_generation(row: SiteRow, expected: int | None) -> None:
     if expected is not None and expected != row.generation:
-        raise PreconditionFailed("The site was changed by somebody else since you read it; your change was not made.",
-                                 hint="Read the site again, and repeat your change if it still makes sense.")
+        raise PreconditionFailed(
+            "The site was changed by somebody else since you read it; your change was not made.",
+            hint="Read the site again, and repeat your change if it still makes sense.",
+        )
 
 
 def _declaration(row: SiteRow) -> dict[str, object]:
@@ -224,42 +253,60 @@ def _owner(uow: UnitOfWork, actor: Actor, account_id: str | None) -> tuple[Accou
     try:
         account = get_account(uow, actor, account_id or actor.account_id)
     except NotFound as error:
-        raise InvalidInput("The site was not made.", [FieldError("/account_id", error.detail)], hint=error.hint) from None
+        raise InvalidInput(
+            "The site was not made.", [FieldError("/account_id", error.detail)], hint=error.hint
+        ) from None
     package = uow.session.get(PackageRow, account.package_id) if account.package_id else None
     if package is None:
-        raise InvalidInput("The site was not made.",
-                           [FieldError("/account_id", "This account has no package, so it cannot have sites.")],
-                           hint="Name a customer's account, or give this one a package.")
+        raise InvalidInput(
+            "The site was not made.",
+            [FieldError("/account_id", "This account has no package, so it cannot have sites.")],
+            hint="Name a customer's account, or give this one a package.",
+        )
     held = uow.session.scalar(select(func.count()).select_from(SiteRow).where(SiteRow.account_id == account.id)) or 0
     if held >= package.max_sites:
-        raise Rejected(f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
-                       hint="Delete a site that is no longer needed, or move to a larger package.")
+        raise Rejected(
+            f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
+            hint="Delete a site that is no longer needed, or move to a larger package.",
+        )
     return account, package
 
 
 def _runtime(uow: UnitOfWork, draft: RuntimeDraft, limits: Limits, facts: dict[str, tuple[str, ...]]) -> Runtime:
     versions = facts.get(draft.driver, ())
     if not versions:
-        raise InvalidInput("The site was not changed.", [FieldError("/runtime/driver", f"No node offers {draft.driver!r}.")],
-                           hint=f"Available: {', '.join(sorted(facts)) or 'nothing yet; see `hosthold doctor`'}.")
+        raise InvalidInput(
+            "The site was not changed.",
+            [FieldError("/runtime/driver", f"No node offers {draft.driver!r}.")],
+            hint=f"Available: {', '.join(sorted(facts)) or 'nothing yet; see `hosthold doctor`'}.",
+        )
     version = draft.version or versions[0]
     if version not in versions:
-        raise InvalidInput("The site was not changed.",
-                           [FieldError("/runtime/version", f"{draft.driver} {version} is not installed on the node.")],
-                           hint=f"Available: {', '.join(versions)}.")
+        raise InvalidInput(
+            "The site was not changed.",
+            [FieldError("/runtime/version", f"{draft.driver} {version} is not installed on the node.")],
+            hint=f"Available: {', '.join(versions)}.",
+        )
     try:
         driver = uow.registry.driver("runtime", draft.driver)
     except HostholdError as error:
-        raise InvalidInput("The site was not changed.", [FieldError("/runtime/driver", error.detail)], hint=error.hint) from None
+        raise InvalidInput(
+            "The site was not changed.", [FieldError("/runtime/driver", error.detail)], hint=error.hint
+        ) from None
     assert isinstance(driver, RuntimeDriver)
     try:
         settings = driver.site_settings.model_validate(dict(draft.settings), context={"limits": limits})
     except ValidationError as error:
-        fields = [FieldError("/runtime/settings/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        fields = [
+            FieldError("/runtime/settings/" + "/".join(map(str, item["loc"])), item["msg"]) for item in error.errors()
+        ]
         allowed = ", ".join(sorted(field.alias or name for name, field in driver.site_settings.model_fields.items()))
         raise InvalidInput("The site was not changed.", fields, hint=f"Settings that can be set: {allowed}.") from None
-    return Runtime(driver=draft.driver, version=version,
-                   settings=settings.model_dump(exclude_unset=True, by_alias=True, mode="json"))
+    return Runtime(
+        driver=draft.driver,
+        version=version,
+        settings=settings.model_dump(exclude_unset=True, by_alias=True, mode="json"),
+    )
 
 
 def _lock_names(uow: UnitOfWork) -> None:
@@ -269,10 +316,17 @@ def _lock_names(uow: UnitOfWork) -> None:
 
 def _next_uid(uow: UnitOfWork) -> int:
     """A Unix number that was never given out. The row stays locked until the end, as `_lock_names` does."""
-    raised = update(CounterRow).where(CounterRow.name == "uid").values(value=CounterRow.value + 1).returning(CounterRow.value)
+    raised = (
+        update(CounterRow)
+        .where(CounterRow.name == "uid")
+        .values(value=CounterRow.value + 1)
+        .returning(CounterRow.value)
+    )
     value = uow.session.scalar(raised)
     if value is None:
-        raise Rejected("There is no node yet, so a site has no place to be.", hint="Start `hosthold node`, or `hosthold up`.")
+        raise Rejected(
+            "There is no node yet, so a site has no place to be.", hint="Start `hosthold node`, or `hosthold up`."
+        )
     if value > uow.settings.node.uid_last:
         raise Rejected("All Unix numbers of the range are used up.", hint="Raise node.uid_last in hosthold.toml.")
     return value
@@ -284,5 +338,6 @@ def _take_names(uow: UnitOfWork, row: SiteRow) -> None:
         uow.session.delete(uow.session.get_one(DomainNameRow, name))
     new = [name for name in row.domains if name not in held]
     if new:
-        uow.session.execute(insert(DomainNameRow),
-                            [{"name": name, "account_id": row.account_id, "site_id": row.id} for name in new])
+        uow.session.execute(
+            insert(DomainNameRow), [{"name": name, "account_id": row.account_id, "site_id": row.id} for name in new]
+        )

@@ -34,7 +34,9 @@ class Owner(Frozen):
 class Listen(Frozen):
     """Where the web server of a node listens."""
 
-    address: Annotated[str, StringConstraints(pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:]{2,39}\])$")] = "127.0.0.1"
+    address: Annotated[str, StringConstraints(pattern=r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:]{2,39}\])$")] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Field(ge=1, le=65535)] = 80
 
 

@@ -38,7 +38,9 @@ class ValidatedText(str):
             try:
                 return cls(value)
             except ValueError as error:
-                raise PydanticCustomError("invalid_" + cls.__name__.lower(), "{reason}", {"reason": str(error)}) from None
+                raise PydanticCustomError(
+                    "invalid_" + cls.__name__.lower(), "{reason}", {"reason": str(error)}
+                ) from None
 
         return core_schema.no_info_after_validator_function(
             parse,
@@ -107,7 +109,9 @@ class UnixName(ValidatedText):
     @classmethod
     def canonical(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", value):
-            raise ValueError("is not a Unix account name (a letter, then lower-case letters, digits and hyphens, 31 at most)")
+            raise ValueError(
+                "is not a Unix account name (a letter, then lower-case letters, digits and hyphens, 31 at most)"
+            )
         return value
 
 

@@ -1,7 +1,6 @@
 """How alembic runs a history: on the connection, and with the version table, that `hosthold.db.migrate` gives."""
 
 from alembic import context
-
 from hosthold.db.models import SiteRow
 
 context.configure(

@@ -12,6 +12,27 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "account",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("parent_id", sa.String(length=32), nullable=True),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column(
+            "path",
+            sa.String(length=400).with_variant(sa.String(length=400, collation="C"), "postgresql"),
+            nullable=False,
+        ),
+        sa.Column("package_id", sa.String(length=32), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["parent_id"], ["account.id"], name=op.f("fk_account_parent_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
+    )
+    with op.batch_alter_table("account", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_account_package_id"), ["package_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_account_parent_id"), ["parent_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_account_path"), ["path"], unique=False)
+
+    op.create_table(
         "audit_entry",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -45,6 +66,7 @@ def upgrade() -> None:
         sa.Column("plugin", sa.String(length=60), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.Column("last_error", sa.String(), nullable=False),
@@ -66,9 +88,7 @@ def upgrade() -> None:
             sa.String(length=400).with_variant(sa.String(length=400, collation="C"), "postgresql"),
             nullable=False,
         ),
-        sa.Column(
-            "payload", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("payload", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("is_dispatched", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_event")),
         sa.UniqueConstraint("id", name=op.f("uq_event_id")),
@@ -96,17 +116,13 @@ def upgrade() -> None:
         "node",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("name", sa.String(length=31), nullable=False),
-        sa.Column(
-            "description", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("description", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("facts", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("observed_generation", sa.BigInteger(), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=False),
-        sa.Column(
-            "conditions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("conditions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -130,9 +146,7 @@ def upgrade() -> None:
             sa.String(length=400).with_variant(sa.String(length=400, collation="C"), "postgresql"),
             nullable=False,
         ),
-        sa.Column(
-            "parameters", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("parameters", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("steps", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("result", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
@@ -152,23 +166,10 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_operation_subject"), ["subject"], unique=False)
 
     op.create_table(
-        "package",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("account_id", sa.String(length=32), nullable=False),
-        sa.Column("name", sa.String(length=100), nullable=False),
-        sa.Column("max_sites", sa.Integer(), nullable=False),
-        sa.Column("limits", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_package")),
-        sa.UniqueConstraint("account_id", "name", name=op.f("uq_package_account_id_name")),
-    )
-    with op.batch_alter_table("package", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_package_account_id"), ["account_id"], unique=False)
-
-    op.create_table(
         "schedule",
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.Column("last_error", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_schedule")),
@@ -186,43 +187,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("email", name=op.f("uq_user_email")),
     )
     op.create_table(
-        "account",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("parent_id", sa.String(length=32), nullable=True),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column(
-            "path",
-            sa.String(length=400).with_variant(sa.String(length=400, collation="C"), "postgresql"),
-            nullable=False,
-        ),
-        sa.Column("package_id", sa.String(length=32), nullable=True),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["package_id"], ["package.id"], name=op.f("fk_account_package_id")),
-        sa.ForeignKeyConstraint(["parent_id"], ["account.id"], name=op.f("fk_account_parent_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
-    )
-    with op.batch_alter_table("account", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_account_package_id"), ["package_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_account_parent_id"), ["parent_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_account_path"), ["path"], unique=False)
-    # Packages belong to accounts and accounts have packages: the second of the two references comes last.
-    with op.batch_alter_table("package", schema=None) as batch_op:
-        batch_op.create_foreign_key("fk_package_account_id", "account", ["account_id"], ["id"])
-
-    op.create_table(
-        "sign_in_link",
-        sa.Column("secret_hash", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.String(length=32), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("used_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_sign_in_link_user_id")),
-        sa.PrimaryKeyConstraint("secret_hash", name=op.f("pk_sign_in_link")),
-    )
-    with op.batch_alter_table("sign_in_link", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_sign_in_link_user_id"), ["user_id"], unique=False)
-
-    op.create_table(
         "api_token",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
@@ -230,9 +194,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("user_id", sa.String(length=32), nullable=True),
         sa.Column("account_id", sa.String(length=32), nullable=False),
-        sa.Column(
-            "permissions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("permissions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_api_token_account_id")),
@@ -260,6 +222,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_membership_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "package",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("max_sites", sa.Integer(), nullable=False),
+        sa.Column("limits", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_package_account_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_package")),
+        sa.UniqueConstraint("account_id", "name", name=op.f("uq_package_account_id_name")),
+    )
+    with op.batch_alter_table("package", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_package_account_id"), ["account_id"], unique=False)
+    # Accounts have packages and packages belong to accounts: the second of the two references comes last.
+    with op.batch_alter_table("account", schema=None) as batch_op:
+        batch_op.create_foreign_key("fk_account_package_id", "package", ["package_id"], ["id"])
+
+    op.create_table(
         "session",
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
         sa.Column("user_id", sa.String(length=32), nullable=False),
@@ -276,6 +256,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_session_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "sign_in_link",
+        sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.String(length=32), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("used_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=op.f("fk_sign_in_link_user_id")),
+        sa.PrimaryKeyConstraint("secret_hash", name=op.f("pk_sign_in_link")),
+    )
+    with op.batch_alter_table("sign_in_link", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sign_in_link_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "site",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("account_id", sa.String(length=32), nullable=False),
@@ -287,16 +279,10 @@ def upgrade() -> None:
         sa.Column("node_id", sa.String(length=32), nullable=False),
         sa.Column("name", sa.String(length=31), nullable=False),
         sa.Column("uid", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "domains", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("domains", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("runtime_driver", sa.String(length=31), nullable=False),
         sa.Column("runtime_version", sa.String(length=16), nullable=False),
-        sa.Column(
-            "runtime_settings",
-            sa.JSON().with_variant(postgresql.JSONB(), "postgresql"),
-            nullable=False,
-        ),
+        sa.Column("runtime_settings", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("document_root", sa.String(length=512), nullable=False),
         sa.Column("limits", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("is_suspended", sa.Boolean(), nullable=False),
@@ -305,9 +291,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("observed_generation", sa.BigInteger(), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=False),
-        sa.Column(
-            "conditions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False
-        ),
+        sa.Column("conditions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("lease_until", sa.BigInteger(), nullable=False),
         sa.Column("fence", sa.BigInteger(), nullable=False),
@@ -338,4 +322,3 @@ def upgrade() -> None:
     with op.batch_alter_table("domain_name", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_domain_name_account_id"), ["account_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_domain_name_site_id"), ["site_id"], unique=False)
-

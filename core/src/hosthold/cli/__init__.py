@@ -1,0 +1,5 @@
+"""The command line: `hosthold`."""
+
+from hosthold.cli.main import main
+
+__all__ = ["main"]

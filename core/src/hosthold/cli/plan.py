@@ -1,0 +1,49 @@
+"""`hosthold plan SITE`: what the site's node would change, as a diff; nothing is changed."""
+
+from __future__ import annotations
+
+import click
+from click import style
+
+from hosthold.cli.context import Context, json_option, pass_context, print_json
+from hosthold.cli.sites import find
+from hosthold.sites.planning import SitePlanView
+from hosthold.sites.planning import plan as ask
+from hosthold.work.node_orders import NodeQueueClient
+
+_COLOURS = {"create": "green", "update": "yellow", "delete": "red", "+": "green", "-": "red"}
+
+
+@click.command()
+@click.argument("site")
+@json_option
+@pass_context
+def plan(context: Context, site: str, *, as_json: bool) -> None:
+    """Show what would change for SITE, a domain name or identifier. Exit status 0: nothing; 2: something would."""
+    with context.database() as database:
+        actor = context.operator(database)
+        with database.read() as uow:
+            site_id = find(uow, actor, site).id
+        nodes = NodeQueueClient(context.settings)
+        try:
+            view = ask(database, nodes, actor, site_id)
+        finally:
+            nodes.close()
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+    else:
+        _show(view)
+    raise SystemExit(2 if view.changes else 0)
+
+
+def _show(view: SitePlanView) -> None:
+    if not view.changes:
+        click.echo("Nothing would change: the site is as declared.")
+    for change in view.changes:
+        drift = style("  (edited by hand)", fg="magenta") if change.is_drift else ""
+        click.echo(style(f"{change.action} {change.summary}", fg=_COLOURS[change.action]) + drift)
+        for line in change.diff.splitlines():
+            click.echo("    " + style(line, fg=_COLOURS.get(line[:1])))
+    if view.condition is not None:
+        click.secho(f"{view.condition.reason}: {view.condition.message}", fg="red")
+        click.echo(f"What to do: {view.condition.hint}")

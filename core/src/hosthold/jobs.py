@@ -1,0 +1,27 @@
+"""The core's own periodic jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from hosthold.db.unit_of_work import Database, UnitOfWork
+from hosthold.types.extension import Job
+from hosthold.web.idempotency import prune as prune_idempotency_keys
+from hosthold.work.deliver import Deliverer
+
+
+def core_jobs(database: Database) -> tuple[Job, ...]:
+    """What the worker does at a pace of its own, besides reconciling."""
+
+    def in_a_transaction(act: Callable[[UnitOfWork], int]) -> Callable[[], None]:
+        def run() -> None:
+            with database.write() as uow:
+                act(uow)
+
+        return run
+
+    return (
+        Job("prune_idempotency_keys", timedelta(hours=1), in_a_transaction(prune_idempotency_keys)),
+        Job("prune_events", timedelta(hours=1), Deliverer(database, database.registry).prune),
+    )
