@@ -1,4 +1,4 @@
-"""Where all parts meet: from settings to a platform, from a platform to an application, from an application to a server."""
+"""Where all parts meet: from settings to a platform, from there to an application, and to a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Permissions and the roles that bundle them. What a plugin registers is added at run time; nothing else is a permission."""
+"""Permissions and the roles that bundle them. What plugins register is added at run time; there are no others."""
 
 from __future__ import annotations
 

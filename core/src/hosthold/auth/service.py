@@ -85,7 +85,7 @@ def grant_role(uow: UnitOfWork, user_id: str, account_id: str, role: str) -> Mem
 
 
 def set_password(uow: UnitOfWork, user_id: str, password: str) -> None:
-    """Store a new password and end all sessions and unused sign-in links of the user. Raises `InvalidInput`, `NotFound`."""
+    """Store a new password; all sessions and sign-in links of the user end. Raises `InvalidInput`, `NotFound`."""
     user = uow.session.get(UserRow, user_id)
     if user is None:
         raise NotFound("There is no such user.")

@@ -124,7 +124,7 @@ def token_page(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) ->
 
 
 def revoke_token(uow: UnitOfWork, actor: Actor, token_id: str) -> None:
-    """Revoke a token of the actor's account or one below; it is refused everywhere within seconds. Raises `NotFound`."""
+    """Revoke a token of the actor's account or one below; it is refused within seconds. Raises `NotFound`."""
     row = uow.session.get(ApiTokenRow, token_id)
     try:
         if row is None:

@@ -31,7 +31,7 @@ class Authenticator:
         self.cookie_name = "__Host-hosthold_session" if self._is_secure else "hosthold_session"
 
     async def identify(self, request: Request) -> Identity | None:
-        """Who sent the request; nobody if nothing was sent, or what was sent is not valid. A token goes before a cookie."""
+        """Who sent the request; nobody if nothing valid was sent. A token goes before a cookie."""
         authorization = request.headers.get(b"authorization")
         if authorization is not None:
             secret = _bearer(authorization)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import orjson
@@ -53,17 +53,17 @@ async def perform(operation: Operation, platform: Platform, request: Request, pa
     return await platform.execution.write(work)
 
 
-async def stream(operation: Operation, platform: Platform, request: Request) -> AsyncIterator[bytes]:
+async def stream(operation: Operation, platform: Platform, request: Request) -> AsyncGenerator[bytes, None]:
     """Open the stream of an operation that streams. Raises what becomes a problem, before anything was sent."""
     identity = await authorised(operation, platform, request)
     query = request.query()
     arguments = _arguments(operation, platform, request, identity, {}, query)
-    opened: AsyncIterator[bytes] = await operation.handler(**arguments)
+    opened: AsyncGenerator[bytes, None] = await operation.handler(**arguments)
     return opened
 
 
 async def authorised(operation: Operation, platform: Platform, request: Request) -> Identity | None:
-    """Who asks, if they may; `None` for a public operation. Raises `NotAuthenticated`, `NotPermitted`, or a CSRF problem."""
+    """Who asks, if they may; `None` for a public operation. Raises `NotAuthenticated`, `NotPermitted`, or a problem."""
     if operation.permission is None:
         return None
     identity = await platform.authenticator.identify(request)

@@ -1,4 +1,4 @@
-"""The pages that explain the API: its description, the readable list of operations, and one page per kind of problem."""
+"""The pages that explain the API: its description, the list of operations, and one page per kind of problem."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Documentation:
             self._answers[PATH + slug] = (pages.get_template("problems.html").render(kinds=[kind]).encode(), HTML)
 
     def answer(self, request: Request) -> Answer:
-        """The page at this address. Raises a problem if there is none, or it was asked for with another method than GET."""
+        """The page at this address. Raises a problem if there is none, and for what is not a reading method."""
         found = self._answers.get(request.path)
         if found is None:
             raise HttpProblem(NOT_FOUND, "There is nothing at this address.", hint="See /api/docs for what there is.")

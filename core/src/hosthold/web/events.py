@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -102,7 +103,7 @@ class EventFeed:
 
     async def follow(
         self, identity: Identity, authenticator: Authenticator, subject: str | None, last_event_id: int | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Open a stream for this caller, beginning after the event that they name, else with what happens from now on.
 
         It ends when the caller's token or session does, when the process stops, and when the reader does not keep up.
@@ -117,7 +118,7 @@ class EventFeed:
 
     async def _stream(
         self, listener: Listener, identity: Identity, authenticator: Authenticator, last_event_id: int | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         try:
             yield b"retry: 1000\n\n"
             sent: set[int] = set()
@@ -150,10 +151,8 @@ class EventFeed:
     async def _missed(self, listener: Listener, after: int) -> AsyncIterator[Row[Any]]:
         start, end = below(listener.account_path)
         while True:
-            values = {"after": after, "start": start, "end": end}
-            rows = await self._execution.read(
-                lambda uow, values=values: uow.connection.execute(_MISSED, values).fetchall()
-            )
+            read = partial(_read_missed, after=after, start=start, end=end)
+            rows = await self._execution.read(read)
             for row in rows:
                 if listener.subject in (None, row.subject):
                     yield row
@@ -200,6 +199,10 @@ class EventFeed:
             else:
                 self._missing.pop(row.sequence, None)
         self._missing = {number: since for number, since in self._missing.items() if now - since < GAP_SECONDS}
+
+
+def _read_missed(uow: UnitOfWork, *, after: int, start: str, end: str) -> Sequence[Row[Any]]:
+    return uow.connection.execute(_MISSED, {"after": after, "start": start, "end": end}).fetchall()
 
 
 def encode(row: Row[Any]) -> bytes:

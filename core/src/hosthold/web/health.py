@@ -16,7 +16,8 @@ from hosthold.web.metrics import MEDIA_TYPE
 from hosthold.web.platform import Platform
 from hosthold.web.problems import NOT_FOUND, HttpProblem
 from hosthold.web.request import Answer, Request
-from hosthold.work.doorbell import Doorbell
+from hosthold.work.keys import Keyring, key_file
+from hosthold.work.queue import WORKER, open_queue
 
 _PROXIED = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via")
 
@@ -104,5 +105,8 @@ def _migrations(platform: Platform) -> None:
 
 
 def _queue(platform: Platform) -> None:
-    if isinstance(platform.bell, Doorbell):
-        platform.bell.check()
+    queue = open_queue(platform.settings, WORKER, Keyring.load(key_file(platform.settings, WORKER)))
+    try:
+        queue.storage.queue_size()
+    finally:
+        queue.storage.close()

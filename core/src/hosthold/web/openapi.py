@@ -66,8 +66,8 @@ _HEADERS: dict[str, Any] = {
 }
 _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key", "in": "header", "required": False,
-    "description": "Any text that names this request, such as a random UUID. Repeating the request with the same key within "
-                   "48 hours gives the first answer again, and acts once. Another body with the same key is refused.",
+    "description": "Any text that names this request, such as a random UUID. Repeating the request with the same key "
+                   "within 48 hours gives the first answer again, and acts once. Another body with that key is refused.",
     "schema": {**_STRING, "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }  # fmt: skip
 _IF_MATCH: dict[str, Any] = {
@@ -92,8 +92,8 @@ _PAGE: list[dict[str, Any]] = [
     },
 ]
 _INTRODUCTION = (
-    "Everything that the panel does, for programs. Send `Authorization: Bearer hh_…`. What is declared is brought about in "
-    "the background: the answer is 202 with a `phase`; follow it with `GET /api/v1/events`."
+    "Everything that the panel does, for programs. Send `Authorization: Bearer hh_…`. What is declared comes about "
+    "in the background: the answer is 202 with a `phase`; follow it with `GET /api/v1/events`."
 )
 
 
@@ -211,7 +211,9 @@ def _success(operation: Operation, references: dict[tuple[type[BaseModel], str],
         if operation.items is not None:
             schema = {
                 "type": "object", "required": ["items", "next_cursor"],
-                "properties": {"items": {"type": "array", "items": schema}, "next_cursor": {"type": ["string", "null"]}},
+                "properties": {
+                    "items": {"type": "array", "items": schema}, "next_cursor": {"type": ["string", "null"]},
+                },
             }  # fmt: skip
         answer["content"] = {"application/json": {"schema": schema}}
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -115,9 +115,9 @@ def operation(
 
     The handler's arguments are filled by their annotations: `Actor`, `Identity`, `UnitOfWork` (read-only for GET),
     `PageRequest`, `IfMatch`; `Platform` for an `async def` that opens its own transactions, because it has to wait
-    between them; a pydantic model takes the body; names in braces come from the path, all others, which need a default, from the query. `location` is the path
-    of what was made, with the result's `id` in braces. Raises `TypeError` where that cannot work, and where neither a
-    permission is named nor `public` said.
+    between them; a pydantic model takes the body; names in braces come from the path, all others, which need a default,
+    from the query. `location` is the path of what was made, with the result's `id` in braces. Raises `TypeError` where
+    that cannot work, and where neither a permission is named nor `public` said.
     """
 
     def declare(handler: Callable[..., Any]) -> Operation:
@@ -175,9 +175,9 @@ def operations_of(modules: Sequence[ModuleType]) -> tuple[Operation, ...]:
 
 def _result(where: str, returned: Any) -> tuple[type[BaseModel] | None, TypeAdapter[Any] | None]:
     if get_origin(returned) is Page:
-        (model,) = get_args(returned)
+        model: Any = get_args(returned)[0]
         return model, TypeAdapter(list[model])
-    if returned is type(None) or get_origin(returned) is AsyncIterator:
+    if returned is type(None) or get_origin(returned) is AsyncGenerator:
         return None, None
     if not (isinstance(returned, type) and issubclass(returned, BaseModel)):
         raise TypeError(f"{where} must return a model, a Page of models, or nothing")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from hosthold.web.problems import BODY_TIMEOUT, BODY_TOO_LARGE, INVALID_INPUT, HttpProblem
+from hosthold.web.problems import BODY_TIMEOUT, BODY_TOO_LARGE, INVALID_INPUT, MALFORMED, HttpProblem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -75,7 +75,7 @@ class Request:
         return found
 
     async def body(self) -> bytes:
-        """The whole body. Raises a problem if it is too large or too slow; a client that went away gives what was sent."""
+        """The whole body. Raises a problem if it is too large, too slow, or broken off."""
         declared = self.headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > MAX_BODY:
             raise _too_large()
@@ -85,6 +85,8 @@ class Request:
             async with asyncio.timeout(BODY_SECONDS):
                 while True:
                     message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise HttpProblem(MALFORMED, "The body was broken off; nothing was changed.")
                     chunk = message.get("body", b"")
                     size += len(chunk)
                     if size > MAX_BODY:

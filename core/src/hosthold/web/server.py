@@ -64,8 +64,8 @@ def _listen(settings: WebSettings) -> socket.socket:
 
 def _run(application: Application, listener: socket.socket) -> None:
     config = uvicorn.Config(
-        application, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none", lifespan="on",
-        timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30,
+        application, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none",
+        lifespan="on", timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
     try:
         _Server(config, application).run(sockets=[listener])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -73,11 +73,11 @@ async def follow_events(
     platform: Platform,
     last_event_id: LastEventId,
     subject: Annotated[Subject, StringConstraints(max_length=80)] | None = None,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Follow what happens to what one may see, as server-sent events.
 
     Each event's data is a JSON object with `sequence`, `name`, `subject`, `at` and what is particular to it, such as
-    `phase`. With `subject`, such as `site:` and an identifier, only what happens to that. The stream begins now, or after
-    `Last-Event-ID`; an event may come twice after resuming. It ends when the token is revoked.
+    `phase`. With `subject`, such as `site:` and an identifier, only what happens to that. The stream begins now, or
+    after `Last-Event-ID`; an event may come twice after resuming. It ends when the token is revoked.
     """
     return await platform.feed.follow(identity, platform.authenticator, subject, last_event_id.sequence)
