@@ -130,7 +130,7 @@ class Deliverer:
             row.lease_until = 0
             row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
         (log.info if state == DONE else log.warning)(
-            "event delivered" if state == DONE else "event not delivered", event=event.name, subject=event.subject,
+            "event delivered" if state == DONE else "event not delivered", hook=event.name, subject=event.subject,
             plugin=claim.plugin, state=state, attempt=claim.attempts, cause=error or None,
         )
 

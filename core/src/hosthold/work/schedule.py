@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from hosthold.db.unit_of_work import Database
+from hosthold.plugins.manager import PluginRegistry
 from hosthold.types.extension import Job
 from hosthold.work.failure import describe
 from hosthold.work.lease import LEASE_MS, held, kept, take
@@ -24,10 +25,10 @@ class Schedule:
     A job that was missed runs once, not as often as it was missed. A new job runs at once.
     """
 
-    def __init__(self, database: Database, core_jobs: Sequence[Job]) -> None:
+    def __init__(self, database: Database, registry: PluginRegistry, core_jobs: Sequence[Job]) -> None:
         self._database = database
         self._jobs = {f"core:{job.name}": job for job in core_jobs}
-        self._jobs |= {f"{plugin}:{job.name}": job for plugin, job in database.registry.declarations("register_jobs")}
+        self._jobs |= {f"{plugin}:{job.name}": job for plugin, job in registry.declarations("register_jobs")}
 
     def run(self) -> int:
         """Run every job that is due, and say how many ran."""

@@ -50,8 +50,9 @@ class WakingSqliteStorage(SqliteStorage):  # type: ignore[misc]  # huey ships no
         _wake(self._fifo)
 
     def dequeue(self) -> bytes | None:
+        deadline = time.monotonic() + self._read_timeout
         data: bytes | None = super().dequeue()
-        if data is None and _awaits(self._open_reader(), self._read_timeout):
+        while data is None and _awaits(self._open_reader(), deadline - time.monotonic()):
             data = super().dequeue()
         return data
 
@@ -107,7 +108,7 @@ def _awaits(reader: int, seconds: float) -> bool:
     """Wait for a wake-up and take one byte: every message wrote one, so no reader takes the wake-up of another."""
     poll = select.poll()
     poll.register(reader, select.POLLIN)
-    if not poll.poll(seconds * 1000):
+    if not poll.poll(max(seconds, 0) * 1000):
         return False
     with contextlib.suppress(BlockingIOError):
         os.read(reader, 1)
