@@ -71,7 +71,7 @@ class Endpoint:
         if problem.kind is NOT_AUTHENTICATED and identity is None:
             return _to_sign_in(request)
         values = {
-            "status": problem.kind.status,
+            "code": problem.kind.status,
             "title": problem.kind.title,
             "detail": problem.detail,
             "hint": problem.hint,

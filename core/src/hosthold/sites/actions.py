@@ -8,10 +8,10 @@ from typing import NamedTuple
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.sites import service
 from hosthold.sites.models import SiteRow
+from hosthold.sites.planning import request_restart
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.site import Phase
-from hosthold.work import operations
 
 
 class Action(NamedTuple):
@@ -32,10 +32,7 @@ class Action(NamedTuple):
 
 
 def _restart(uow: UnitOfWork, actor: Actor, site_id: str) -> object:
-    row = service.get(uow, actor, site_id)
-    return operations.request(
-        uow, actor, "restart_runtime", service.subject_of(row), row.account_path, {"site_id": row.id}, new_identifier()
-    )
+    return request_restart(uow, actor, site_id, new_identifier())
 
 
 def _delete(uow: UnitOfWork, actor: Actor, site_id: str) -> object:
@@ -44,7 +41,7 @@ def _delete(uow: UnitOfWork, actor: Actor, site_id: str) -> object:
 
 ACTIONS = (
     Action(
-        name="restart", permission="site:restart", icon="refresh", label="Restart", title="Restart the site's processes",
+        name="restart", permission="site:restart", icon="refresh", label="Restart", title="Restart the processes",
         summary="For an application that hangs. Visitors who load a page right now may have to reload it.",
         question="Restart the processes?",
         explanation="its processes end, and start anew with the next visitor.",
@@ -54,7 +51,8 @@ ACTIONS = (
     Action(
         name="suspend", permission="site:suspend", icon="player-pause", label="Suspend", title="Suspend the site",
         summary="Visitors see a notice instead of the site. Files and settings stay as they are.",
-        question="Suspend the site?", explanation="visitors see a notice until you resume it. Nothing of it is lost.",
+        question="Suspend the site?",
+        explanation="visitors see a notice until you resume it. Nothing of it is lost.",
         word="site-suspended", is_dangerous=False, act=service.suspend, is_offered=lambda row: not row.is_suspended,
     ),
     Action(

@@ -28,6 +28,7 @@ class SettingField(NamedTuple):
     help: str
     type: str
     choices: list[tuple[str, str]]
+    default: str
     minimum: float | None
     maximum: float | None
 
@@ -126,10 +127,13 @@ def _field(driver: str, name: str, property_: dict[str, Any]) -> SettingField:
     choices = [(word, word) for word in words]
     if property_.get("type") == "boolean":
         choices = [("true", "On"), ("false", "Off")]
+    default = property_.get("default")
+    initial = "" if default is None else dict(choices).get(_shown(default), _shown(default))
     return SettingField(
         name=f"{driver}.{name}", label=name, help=property_.get("description", ""),
         type="number" if property_.get("type") == "integer" else "text",
-        choices=[("", "Default"), *choices] if choices else [],
+        choices=[("", f"Default ({initial})" if initial else "Default"), *choices] if choices else [],
+        default=initial,
         minimum=property_.get("minimum"), maximum=property_.get("maximum"),
     )  # fmt: skip
 

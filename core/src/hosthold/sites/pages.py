@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hosthold.accounts import service as accounts
 from hosthold.db.unit_of_work import UnitOfWork
-from hosthold.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, Rejected, Unavailable
+from hosthold.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.nodes import service as nodes
 from hosthold.panel.forms import Form, status_of
 from hosthold.panel.page import Pages, Visit
@@ -20,9 +20,12 @@ from hosthold.sites import form as site_form
 from hosthold.sites import service
 from hosthold.sites.actions import ACTIONS, Action, offered
 from hosthold.sites.models import SiteRow
-from hosthold.sites.planning import plan
+from hosthold.sites.planning import PLAN, SitePlanView, request_plan
 from hosthold.sites.schema import SiteColumns
+from hosthold.types.identifier import new_identifier
 from hosthold.types.site import Phase
+from hosthold.work.api import find_operation
+from hosthold.work.operations import DONE, FAILED
 
 PAGES = Pages()
 PAGE_SIZE = 25
@@ -130,21 +133,30 @@ def retry(visit: Visit) -> Response:
     return visit.go(f"/sites/{site_id}", "site-retried")
 
 
-@PAGES.get("/sites/{site_id}/plan", permission="site:read", is_slow=True)
-def show_plan(visit: Visit) -> Response:
-    """What the site's node would change now."""
+@PAGES.post("/sites/{site_id}/plan", permission="site:read")
+def ask_plan(visit: Visit) -> Response:
+    """Have the worker ask the site's node what it would change now."""
     site_id = visit.identifier("site_id")
+    with visit.write() as uow:
+        asked = request_plan(uow, visit.actor, site_id, new_identifier())
+    return visit.go(f"/sites/{site_id}/plan/{asked.id}")
+
+
+@PAGES.get("/sites/{site_id}/plan/{operation_id}", permission="site:read")
+def show_plan(visit: Visit) -> Response:
+    """What the node answered, or that it has not yet."""
     with visit.read() as uow:
-        row = service.get(uow, visit.actor, site_id)
-    nodes_client = visit.room.platform.nodes
-    if nodes_client is None:
-        raise Unavailable("This process may not ask nodes.", hint="Run `hosthold plan` on the machine of the worker.")
-    found = plan(visit.room.database, nodes_client, visit.actor, site_id)
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+        asked = find_operation(uow, visit.actor, visit.identifier("operation_id"))
+    if asked.kind != PLAN or asked.subject != service.subject_of(row):
+        raise NotFound("There is no such plan.", hint="Ask for a new one on the site's page.")
+    found = SitePlanView.model_validate(asked.result) if asked.state == DONE else None
     return visit.show(
         "sites/plan.html",
         site=row,
-        condition=found.condition,
-        changes=[(change, diff_lines(change.diff)) for change in found.changes],
+        is_waiting=asked.state not in (DONE, FAILED),
+        condition=found.condition if found else asked.result.get("condition"),
+        changes=[(change, diff_lines(change.diff)) for change in found.changes] if found else [],
     )
 
 
