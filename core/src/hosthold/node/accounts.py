@@ -68,11 +68,11 @@ class AccountFiles:
         with self._locked():
             wanted = {str(account.name): lines_of(account) for account in accounts}
             for file in _FILES:
-                index = self._index[file]
-                stale = {name for name, lines in wanted.items() if index.get(name, lines[file]) != lines[file]}
+                has = self._index[file]
+                stale = {name for name, lines in wanted.items() if has.get(name, lines[file]) != lines[file]}
                 if stale:
                     self._rewrite(file, stale)
-                new = [lines[file] for name, lines in wanted.items() if name not in index]
+                new = [lines[file] for name, lines in wanted.items() if name in stale or name not in has]
                 if new:
                     self._append(file, new)
 

@@ -110,7 +110,8 @@ class NodeAgent:
             return Outcome(subject=desired.subject, condition=failure.condition), None, None
         except OSError as error:
             return Outcome(subject=desired.subject, condition=from_os_error(error).condition), None, None
-        return Outcome(subject=desired.subject, changes=plan.changes), plan, site
+        facts = self._runtime_versions() if desired.subject.startswith("node:") else {}
+        return Outcome(subject=desired.subject, changes=plan.changes, facts=facts), plan, site
 
     def _restart(self, desired: Desired, machine: Machine) -> Outcome:
         condition: Condition | None = None

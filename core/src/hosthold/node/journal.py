@@ -142,7 +142,7 @@ class Journal:
     def discard(self, tree: Tree) -> None:
         """Remove what was kept for the undo."""
         for root in (tree.layout.state, tree.layout.run):
-            tree.remove(self.trash(root))
+            tree.remove(f"{root}/trash")
 
 
 def recover(state: State, tree: Tree, accounts: AccountFiles) -> set[str]:
@@ -159,8 +159,6 @@ def recover(state: State, tree: Tree, accounts: AccountFiles) -> set[str]:
             journal.undo(tree, accounts)
             notified |= {entry.name for entry in journal.entries if isinstance(entry, Notified)}
     accounts.remove_leftovers()
-    for root in (tree.layout.state, tree.layout.run):
-        tree.remove(f"{root}/trash")
     return notified
 
 

@@ -109,12 +109,12 @@ class Planner:
 
     def _compare_path(self, resource: Directory | File | Link, last: Owned | None) -> Step | None:
         if not isinstance(resource, Link) and self._tree.home_of(resource.path) is not None:
-            is_done = isinstance(resource, File) and last is not None
+            is_done = resource.seed and last is not None
             if is_done or self._tree.exists_at_home(resource.path, resource.owner):
                 return None
             return self._step("create", resource, None, last)
         before = self._tree.observe(resource.path)
-        if isinstance(resource, File) and resource.seed and (before is not None or last is not None):
+        if not isinstance(resource, Link) and resource.seed and (before is not None or last is not None):
             return None
         if before is None:
             return self._step("create", resource, None, last)
@@ -165,7 +165,7 @@ class Planner:
             return self._step("delete", resource, None, owned) if is_there else None
         if isinstance(resource, Service):
             return self._step("delete", resource, None, owned) if resource.name in self._running else None
-        is_seed = isinstance(resource, File) and resource.seed
+        is_seed = not isinstance(resource, Link) and resource.seed
         if is_seed or self._tree.home_of(resource.path) is not None:
             return None  # it belongs to the site, and goes only with the folder that it is in
         before = self._tree.observe(resource.path)

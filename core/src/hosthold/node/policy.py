@@ -95,7 +95,7 @@ class Policy:
                 case Account():
                     names.add(str(resource.name))
                 case Link():
-                    names |= self._named_in(resource.target)
+                    names |= self._named_in(resource.target) | self._named_in(resource.path)
                 case Directory() | File():
                     names |= self._named_in(resource.path)
                 case Service():
@@ -271,9 +271,15 @@ class _SiteJudge(_Judge):
             raise refused(f"{resource.path} is inside a home and must belong to the site.")
 
     def judge_link(self, link: Link) -> None:
-        if link.path.parent != self.layout.hosts:
-            raise refused(f"{link.path} is not directly below {self.layout.hosts}.")
-        if not (link.target == self._folder or link.target.is_below(self._folder)):
+        is_inside = link.target == self._folder or link.target.is_below(self._folder)
+        if link.path.is_below(self._home):
+            raise refused(f"{link.path} is inside a home: only folders and seeds may be there.")
+        if link.path.is_below(self._folder):
+            self._judge_parents(link.path)
+            is_inside = is_inside or self._is_own_socket(link.target)
+        elif link.path.parent != self.layout.hosts:
+            raise refused(f"{link.path} is neither below {self._folder} nor a name below {self.layout.hosts}.")
+        if not is_inside:
             raise refused(f"{link.path} leads to {link.target}, outside of {self._folder}.")
 
     def judge_service(self, service: Service) -> None:
@@ -292,9 +298,12 @@ class _SiteJudge(_Judge):
 
     def _judge_socket(self, socket: UnixSocket) -> None:
         self._judge_owner(socket.owner, socket.path)
-        name = socket.path.rpartition("/")[2]
-        if socket.path.parent != self.layout.sockets or not name.startswith(f"{self._site}."):
+        if not self._is_own_socket(socket.path):
             raise refused(f"{socket.path} is not a socket of {self._site}.")
+
+    def _is_own_socket(self, path: AbsolutePath) -> bool:
+        """Whether it is named after the site; site names have no dots, so no name begins like another's."""
+        return path.parent == self.layout.sockets and path.rpartition("/")[2].startswith(f"{self._site}.")
 
     def _uid_of(self, desired: Desired, state: State) -> int | None:
         """The uid of the account that the order declares, which must be the one that the subject has already."""

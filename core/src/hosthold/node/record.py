@@ -92,11 +92,9 @@ class Records:
 
     def marked(self) -> Iterator[int]:
         """All processes that bear this node's mark."""
-        mark, base = f"{_MARK}={self._state}:".encode(), f"{self._base}/"
+        mark, base = f"{_MARK}={self._state}:", f"{self._base}/"
         for pid in process.pids():
             with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                if str(Path(f"/proc/{pid}/cwd").readlink()).startswith(base) or any(
-                    v.startswith(mark) for v in variables
-                ):
+                has_folder = str(Path(f"/proc/{pid}/cwd").readlink()).startswith(base)
+                if has_folder or f"\0{mark}" in "\0" + Path(f"/proc/{pid}/environ").read_text("utf-8", "replace"):
                     yield pid

@@ -1,0 +1,232 @@
+"""A node on a folder of its own: with a supervisor in memory where processes do not matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosthold.drivers.base import DriverSettings
+from hosthold.drivers.supervisor import SupervisorDriver
+from hosthold.errors import Unavailable
+from hosthold.node.agent import NodeAgent
+from hosthold.node.policy import Policy
+from hosthold.types.identifier import new_identifier
+from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
+from hosthold.types.resource import (
+    Account,
+    Desired,
+    Directory,
+    File,
+    Link,
+    NodeOrder,
+    OrderAction,
+    OrderReply,
+    Outcome,
+    Resource,
+    Service,
+    UnixSocket,
+)
+from hosthold.types.text import AbsolutePath, UnixName
+
+PROGRAM = "/bin/sleep"
+
+
+class MemorySupervisor(SupervisorDriver[DriverSettings]):
+    """Services in a dictionary; `refuse` names those that do not start."""
+
+    def __init__(self) -> None:
+        super().__init__(DriverSettings())
+        self.services: dict[str, Service] = {}
+        self.refuse: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+
+    def attach(self, node: Node, services: tuple[Service, ...]) -> None:  # noqa: ARG002 - one dictionary, one node
+        self.services = {service.name: service for service in services}
+
+    def start(self, service: Service) -> None:
+        self.calls.append(("start", service.name))
+        if service.name in self.refuse:
+            raise Unavailable("[emerg] it cannot start", hint="mend it")
+        self.services[service.name] = service
+
+    def reload(self, name: str) -> None:
+        self.calls.append(("reload", name))
+
+    def restart(self, name: str) -> None:
+        self.calls.append(("restart", name))
+
+    def stop(self, name: str) -> None:
+        self.calls.append(("stop", name))
+        self.services.pop(name, None)
+
+    def running(self) -> dict[str, Service]:
+        return dict(self.services)
+
+    def close(self) -> None:
+        self.services.clear()
+
+
+@dataclass
+class World:
+    """One node, what it is told, and what its folders look like."""
+
+    place: Path
+    isolation: Isolation
+    supervisor: SupervisorDriver[Any] = field(default_factory=MemorySupervisor)
+    port: int = 9
+    checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    privileged: dict[str, Service] = field(default_factory=dict)
+    executables: frozenset[str] = frozenset({PROGRAM, "/usr/sbin/php-fpm8.2"})
+
+    def __post_init__(self) -> None:
+        self.layout = NodeLayout(state=AbsolutePath(f"{self.place}/state"), run=AbsolutePath(f"{self.place}/run"))
+        self.root = Owner(uid=os.geteuid(), gid=os.getegid())
+        self.web = Owner(uid=33, gid=33) if self.isolation is Isolation.unix_user else self.root
+        self.node = Node(
+            name="n1",
+            layout=self.layout,
+            listen=Listen(port=self.port),
+            isolation=self.isolation,
+            root=self.root,
+            web=self.web,
+            web_user="www-data",
+        )
+        self.accounts = self.place / "extrausers"
+        self.policy = Policy(
+            node=self.node,
+            uid_first=70_000,
+            uid_last=79_999,
+            executables=self.executables,
+            privileged=self.privileged,
+            checks=self.checks,
+            accounts_directory=self.accounts,
+        )
+        self.agent = self.new_agent()
+        self.fence = 0
+
+    def new_agent(self) -> NodeAgent:
+        return NodeAgent(self.node, self.policy, self.supervisor, lambda: {"php": ("8.2",)})
+
+    def begin(self) -> None:
+        self.agent.start()
+        outcome = self.apply(self.node_subject())
+        assert outcome.condition is None, outcome
+
+    def restart_agent(self) -> None:
+        self.agent.stop()
+        self.agent = self.new_agent()
+        self.agent.start()
+
+    def node_subject(self, *more: Resource) -> Desired:
+        folders = (self.layout.sites, self.layout.hosts, self.layout.sockets)
+        resources = [Directory(path=path, owner=self.root, mode=0o755) for path in folders]
+        return self.desired("node:n1", *resources, *more)
+
+    def desired(self, subject: str, *resources: Resource, **more: Any) -> Desired:
+        self.fence += 1
+        return Desired(subject=subject, label=subject, generation=1, fence=self.fence, resources=resources, **more)
+
+    def owner(self, number: int) -> Owner:
+        return self.node.owner_of(70_000 + number)
+
+    def site_resources(self, number: int, *, service: bool = True) -> list[Resource]:
+        name, owner = UnixName(f"s{number}"), self.owner(number)
+        folder, home = self.layout.site(name), self.layout.home(name)
+        resources: list[Resource] = [
+            Directory(path=folder, owner=self.root, mode=0o711),
+            Directory(path=home, owner=Owner(uid=owner.uid, gid=self.web.gid), mode=0o2750),
+            Directory(path=self.layout.logs(name), owner=owner, mode=0o750),
+            Directory(path=home.child("public"), owner=owner, mode=0o755, seed=True),
+            File(path=home.child("public", "index.php"), content="<?php echo 1;", owner=owner, mode=0o644, seed=True),
+            File(
+                path=folder.child("service.conf"),
+                content=f"name = {name}\n",
+                owner=Owner(uid=self.root.uid, gid=owner.gid),
+                mode=0o640,
+                notifies=f"run-{name}",
+            ),
+            Link(path=self.layout.hosts.child(f"{name}.example.com"), target=folder, owner=self.root),
+        ]
+        if self.isolation is Isolation.unix_user:
+            resources.insert(0, Account(name=name, uid=owner.uid, home=home))
+        if service:
+            socket = UnixSocket(path=self.layout.socket(name), owner=self.web, mode=0o600)
+            resources.append(
+                Service(name=f"run-{name}", command=(PROGRAM, "1000"), owner=owner, socket=socket, stop="TERM")
+            )
+        return resources
+
+    def site(self, number: int, **more: Any) -> Desired:
+        return self.desired(f"site:{number:032x}", *self.site_resources(number), **more)
+
+    def no_site(self, number: int) -> Desired:
+        return self.desired(f"site:{number:032x}")
+
+    def order(self, *desired: Desired, action: OrderAction = OrderAction.apply, **changes: Any) -> NodeOrder:
+        now = datetime.now(UTC)
+        return NodeOrder(
+            id=new_identifier(),
+            node="n1",
+            action=action,
+            desired=desired,
+            issued_at=now,
+            expires_at=now + timedelta(minutes=1),
+        ).model_copy(update=changes)
+
+    def handle(self, *desired: Desired, action: OrderAction = OrderAction.apply, **changes: Any) -> OrderReply:
+        return self.agent.handle(self.order(*desired, action=action, **changes))
+
+    def apply(self, desired: Desired) -> Outcome:
+        reply = self.handle(desired)
+        assert reply.condition is None, reply.condition
+        return reply.outcomes[0]
+
+    def files(self) -> dict[str, tuple[int, int, int, str]]:
+        """Everything below the node's folders but its database and the records of processes."""
+        found = {}
+        for path in sorted([*self.place.joinpath("state").rglob("*"), *self.place.joinpath("run").rglob("*")]):
+            name = str(path.relative_to(self.place))
+            if not name.startswith(("state/node.db", "run/services")):
+                status = path.lstat()
+                is_plain = path.is_file() and not path.is_symlink()
+                body = str(path.readlink()) if path.is_symlink() else path.read_text() if is_plain else ""
+                found[name] = (status.st_mode, status.st_uid, status.st_gid, body)
+        return found
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that other users may enter, as on a real node."""
+    path = Path(tempfile.mkdtemp(prefix="hosthold-node-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(params=[Isolation.unix_user, Isolation.none])
+def world(request: pytest.FixtureRequest, place: Path) -> Iterator[World]:
+    """A node in both kinds of isolation; the first needs root."""
+    if request.param is Isolation.unix_user and os.geteuid() != 0:
+        pytest.skip("needs root: real Unix users")
+    made = World(place, request.param)
+    made.begin()
+    yield made
+    made.agent.stop()
+
+
+@pytest.fixture
+def user_world(place: Path) -> Iterator[World]:
+    """A node with Unix users."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: real Unix users")
+    made = World(place, Isolation.unix_user)
+    made.begin()
+    yield made
+    made.agent.stop()

@@ -1,0 +1,372 @@
+"""The process supervisor runs real programs, hands over sockets, and finds again what a killed node left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosthold.errors import Unavailable
+from hosthold.node.process import bind_listener, open_output
+from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
+from hosthold.types.resource import Service, UnixSocket
+
+PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
+ECHO = """
+import os, socket, sys
+listener = socket.socket(fileno=3)
+assert listener.getblocking() and os.get_blocking(3)
+while True:
+    connection, _ = listener.accept()
+    groups = ",".join(map(str, os.getgroups()))
+    variables = ",".join(sorted(os.environ))
+    stdin = os.readlink("/proc/self/fd/0")
+    status = open("/proc/self/status").read()
+    new = status.split("NoNewPrivs:")[1].split()[0]
+    owner = f"{os.getuid()}:{os.getgid()}"
+    connection.sendall(f"{sys.argv[1]} {os.getpid()} {owner} [{groups}] {variables} {stdin} {new}".encode())
+    connection.close()
+"""
+
+
+@pytest.fixture
+def node(place: Path) -> Node:
+    layout = NodeLayout(state=f"{place}/state", run=f"{place}/run")
+    for folder in (layout.state, layout.run, layout.sockets):
+        Path(folder).mkdir()
+    root = Owner(uid=os.geteuid(), gid=os.getegid())
+    isolation = Isolation.unix_user if root.uid == 0 else Isolation.none
+    return Node(
+        name="n1", layout=layout, listen=Listen(), isolation=isolation, root=root, web=root, web_user="www-data"
+    )
+
+
+@pytest.fixture
+def supervisor(node: Node) -> Iterator[ProcessSupervisor]:
+    made = ProcessSupervisor(ProcessSettings(settle=0.5, stop=2.0))
+    made.attach(node, ())
+    yield made
+    made.close()
+
+
+def _echo(node: Node, version: str = "one", **changes: Any) -> Service:
+    path = node.layout.sockets.child("echo.sock")
+    return Service(
+        name="echo",
+        command=(PYTHON, "-S", "-c", ECHO, version),
+        owner=node.owner_of(70_001),
+        socket=UnixSocket(path=path, owner=node.root, mode=0o600),
+    ).model_copy(update=changes)
+
+
+def _ask(service: Service) -> list[str]:
+    assert service.socket is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(service.socket.path)
+        return client.makefile().read().split(" ")
+
+
+def _until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_service_runs_with_its_own_identity_and_nothing_else(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _echo(node, environment=(("DECLARED", "yes"),))
+    supervisor.start(service)
+    version, _, owner, groups, variables, stdin, no_new_privileges = _ask(service)
+    assert version == "one"
+    assert owner == f"{service.owner.uid}:{service.owner.gid}"
+    if os.geteuid() == 0:
+        assert groups == "[]"
+    assert variables == "DECLARED,HOSTHOLD_SERVICE,LANG,PATH"
+    assert (stdin, no_new_privileges) == ("/dev/null", "1")
+    assert supervisor.running() == {"echo": service}
+    assert service.socket is not None
+    assert Path(service.socket.path).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_definition_is_left_alone_and_another_replaces_without_a_refused_connection(
+    node: Node, supervisor: ProcessSupervisor
+) -> None:
+    first = _echo(node)
+    supervisor.start(first)
+    pid = _ask(first)[1]
+    supervisor.start(first)
+    assert _ask(first)[1] == pid
+    second = _echo(node, "two")
+    supervisor.start(second)
+    assert _ask(second)[0] == "two"
+    assert not _is_alive(int(pid))
+
+
+def test_a_program_that_ends_at_once_is_reported_with_its_last_words(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = Service(
+        name="bad", command=(PYTHON, "-c", "import sys; sys.exit('[emerg] no such luck')"), owner=node.root
+    )
+    with pytest.raises(Unavailable, match="no such luck"):
+        supervisor.start(service)
+    assert supervisor.running() == {}
+    assert list(Path(node.layout.run, "services").iterdir()) == []
+
+
+def test_a_failed_replacement_leaves_the_old_process_serving(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _echo(node)
+    supervisor.start(service)
+    with pytest.raises(Unavailable):
+        supervisor.start(_echo(node, command=(PYTHON, "-c", "raise SystemExit(1)")))
+    assert _ask(service)[0] == "one"
+    assert supervisor.running() == {"echo": service}
+
+
+def test_stopping_ends_all_processes_of_the_service(node: Node, supervisor: ProcessSupervisor) -> None:
+    program = (
+        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\npid = os.fork()\n"
+        "print(pid if pid else '', flush=True) or time.sleep(1000)"
+    )
+    log = node.layout.state.child("log")
+    supervisor.start(Service(name="fork", command=(PYTHON, "-c", program), owner=node.root, log=log))
+    _until(lambda: Path(log).read_text().strip())
+    child = int(Path(log).read_text())
+    supervisor.stop("fork")
+    assert not _is_alive(child)
+    assert list(Path(node.layout.run, "services").iterdir()) == []
+    supervisor.stop("fork")
+
+
+def test_a_service_that_dies_is_started_again(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _echo(node)
+    supervisor.start(service)
+    pid = int(_ask(service)[1])
+    os.kill(pid, signal.SIGKILL)
+    _until(lambda: not _is_alive(pid))
+    assert int(_ask(service)[1]) != pid  # the socket stayed bound meanwhile
+
+
+def test_restart_keeps_the_socket_bound(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _echo(node)
+    supervisor.start(service)
+    assert service.socket is not None
+    inode = Path(service.socket.path).stat().st_ino
+    before = _ask(service)[1]
+    supervisor.restart("echo")
+    assert _ask(service)[1] != before
+    assert Path(service.socket.path).stat().st_ino == inode
+
+
+def test_reload_sends_the_declared_signal(node: Node, supervisor: ProcessSupervisor) -> None:
+    log = node.layout.state.child("log")
+    program = """
+        import signal, time
+        signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))
+        while True: time.sleep(1)
+    """
+    supervisor.start(
+        Service(name="r", command=(PYTHON, "-c", textwrap.dedent(program)), owner=node.root, log=log, reload="HUP")
+    )
+    supervisor.reload("r")
+    _until(lambda: Path(log).read_text() == "again\n")
+
+
+def test_a_socket_path_longer_than_an_address_works(place: Path) -> None:
+    folder = place / ("x" * 100) / ("y" * 100)
+    folder.mkdir(parents=True)
+    owner = Owner(uid=os.geteuid(), gid=os.getegid())
+    with bind_listener(f"{folder}/a.sock", owner, 0o600) as listener:
+        assert listener.getblocking()
+        descriptor = os.open(folder, os.O_RDONLY)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"/proc/self/fd/{descriptor}/a.sock")
+        os.close(descriptor)
+    assert [entry.name for entry in folder.iterdir()] == ["a.sock"]
+
+
+def test_s14_a_log_in_a_folder_of_the_site_is_opened_with_the_sites_rights(place: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: real Unix users")
+    owner = Owner(uid=70_001, gid=70_001)
+    logs, victim = place / "logs", place / "victim"
+    logs.mkdir()
+    os.chown(logs, owner.uid, owner.gid)
+    victim.write_text("root's own")
+    victim.chmod(0o600)
+    (logs / "link.log").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_output(f"{logs}/link.log", owner)
+    os.link(victim, logs / "hard.log")
+    with pytest.raises(PermissionError):
+        open_output(f"{logs}/hard.log", owner)
+    assert victim.read_text() == "root's own"
+
+
+DRIVER = """
+import sys, time
+from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.types.node import Node
+from hosthold.types.resource import Service
+node = Node.model_validate_json(sys.argv[1])
+supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
+supervisor.attach(node, ())
+for service in sys.argv[2:]:
+    supervisor.start(Service.model_validate_json(service))
+print("ready", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_services_of_a_killed_node_are_adopted_and_strays_ended(node: Node) -> None:
+    kept = _echo(node)
+    program = "import os, time; os.chdir('/'); os.fork(); time.sleep(1000)"
+    stray = Service(name="stray", command=(PYTHON, "-c", program), owner=node.root)
+    arguments = [item.model_dump_json() for item in (node, kept, stray)]
+    with subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        killed.kill()
+    pid = int(_ask(kept)[1])
+    mark = f"HOSTHOLD_SERVICE={node.layout.state}:stray".encode()
+    strays = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/environ")
+        if path.exists() and mark in _environ(path)
+    ]
+    assert len(strays) == 2
+    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
+    supervisor.attach(node, (kept,))
+    try:
+        assert int(_ask(kept)[1]) == pid
+        assert not any(_is_alive(stray) for stray in strays)
+        os.kill(pid, signal.SIGKILL)
+        _until(lambda: not _is_alive(pid))
+        assert int(_ask(kept)[1]) != pid  # it is watched as our own children are, and its socket is ours too
+    finally:
+        supervisor.close()
+    assert [*Path(node.layout.sockets).iterdir()] == []
+
+
+def test_a_service_of_a_killed_node_with_another_definition_is_replaced(node: Node) -> None:
+    old, new = _echo(node), _echo(node, "two")
+    arguments = [item.model_dump_json() for item in (node, old)]
+    with subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+    pid = int(_ask(old)[1])
+    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
+    supervisor.attach(node, (new,))
+    try:
+        assert not _is_alive(pid)
+        assert _ask(new)[0] == "two"
+    finally:
+        supervisor.close()
+
+
+def _environ(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # gone, or not ours to look at
+        return b""
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _nginx(node: Node, port: int) -> Service:
+    conf = Path(node.layout.state, "nginx.conf")
+    state = node.layout.state
+    temporary = "".join(
+        f"{kind}_temp_path {state}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    conf.write_text(
+        f"daemon off; worker_processes 1; pid {state}/nginx.pid; error_log {state}/error.log; events {{}}\n"
+        f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; return 200 hello; }} }}\n"
+    )
+    return Service(
+        name="nginx", command=("/usr/sbin/nginx", "-c", str(conf)), owner=node.root, reload="HUP", stop="QUIT"
+    )
+
+
+def test_nginx_has_its_port_when_start_returns(node: Node, supervisor: ProcessSupervisor, free_port: int) -> None:
+    began = time.monotonic()
+    supervisor.start(_nginx(node, free_port))
+    assert time.monotonic() - began < 0.45  # it was seen to listen, not waited for
+    socket.create_connection(("127.0.0.1", free_port)).close()
+    supervisor.reload("nginx")
+    supervisor.stop("nginx")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", free_port))
+
+
+def test_a_taken_port_is_told_in_nginx_own_words(node: Node, free_port: int) -> None:
+    supervisor = ProcessSupervisor(ProcessSettings())
+    supervisor.attach(node, ())
+    try:
+        with socket.create_server(("127.0.0.1", free_port)), pytest.raises(Unavailable, match="Address already in use"):
+            supervisor.start(_nginx(node, free_port))
+        assert supervisor.running() == {}
+    finally:
+        supervisor.close()
+
+
+def test_php_fpm_serves_on_the_socket_that_it_was_handed(node: Node, supervisor: ProcessSupervisor) -> None:
+    conf = Path(node.layout.state, "fpm.conf")
+    conf.write_text(
+        f"[global]\ndaemonize = no\nerror_log = {node.layout.state}/fpm.log\n"
+        "[s]\nlisten = /nonexistent/s.sock\npm = ondemand\npm.max_children = 1\nping.path = /ping\n"
+    )
+    os.chown(node.layout.state, node.owner_of(70_001).uid, -1)
+    service = Service(
+        name="php",
+        command=("/usr/sbin/php-fpm8.2", "-F", "-y", str(conf)),
+        environment=(("FPM_SOCKETS", "/nonexistent/s.sock=3"),),
+        owner=node.owner_of(70_001),
+        socket=UnixSocket(path=node.layout.sockets.child("s.sock"), owner=node.root, mode=0o600),
+        stop="QUIT",
+    )
+    supervisor.start(service)
+    assert _ping(service) == "pong"
+    supervisor.restart("php")
+    assert _ping(service) == "pong"
+    supervisor.stop("php")
+    assert [*Path(node.layout.sockets).iterdir()] == []
+
+
+def _ping(service: Service) -> str:
+    """One FastCGI request (specification 1.0, section 3) for php-fpm's own ping page."""
+
+    def record(kind: int, body: bytes) -> bytes:
+        return bytes((1, kind, 0, 1)) + len(body).to_bytes(2, "big") + b"\0\0" + body
+
+    pairs = {"SCRIPT_NAME": "/ping", "SCRIPT_FILENAME": "/ping", "REQUEST_METHOD": "GET"}
+    parameters = b"".join(bytes((len(k), len(v))) + k.encode() + v.encode() for k, v in pairs.items())
+    assert service.socket is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(service.socket.path)
+        begin = record(1, b"\0\1\0\0\0\0\0\0")
+        client.sendall(begin + record(4, parameters) + record(4, b"") + record(5, b""))
+        answer = client.makefile("rb").read()
+    return "pong" if b"pong" in answer else answer.decode("utf-8", "replace")
