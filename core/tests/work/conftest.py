@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hosthold.types.manifest import Plugin
 from hosthold.work.keys import key_file, make_key
 from hosthold.work.queue import WORKER, node_queue
 
-Listening = Callable[[dict[str, Plugin]], PluginRegistry]
+Listening = Callable[[Mapping[str, Plugin]], PluginRegistry]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     )
     try:
         deadline = time.monotonic() + 10
-        while not path.exists():
+        while not _answers(path):
             assert server.poll() is None, "redis-server ended"
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.01)
@@ -68,11 +68,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def listening() -> Listening:
     """Makes a registry of plugins, by name."""
 
-    def make(plugins: dict[str, Plugin]) -> PluginRegistry:
+    def make(plugins: Mapping[str, Plugin]) -> PluginRegistry:
         admitted = {name: admit(name, plugin, "hosthold", {}) for name, plugin in plugins.items()}
         return PluginRegistry(specified_hooks(), [], admitted, {})
 
     return make
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 def _emptied(path: Path) -> Path:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from core.tests.work.conftest import Listening
 from hosthold.db.unit_of_work import Database
 from hosthold.errors import Unavailable
 from hosthold.hookspecs import hookimpl
@@ -21,6 +20,8 @@ from hosthold.work.deliver import HOOKS, MAX_ATTEMPTS, Deliverer
 from hosthold.work.models import DeliveryRow, EventRow
 from hosthold.work.outbox import CHANGED, announce
 from sqlalchemy import select
+
+from core.tests.work.conftest import Listening
 
 DAY_MS = 86_400_000
 SITE = Site(id=new_identifier(), account_id=new_identifier(), name="h-abc", uid=200_001, domains=("example.com",),
@@ -87,7 +88,8 @@ def test_one_plugins_failure_hides_the_event_from_no_other(database: Database, l
     registry = listening({"a": Hears(fail), "b": Hears(), "c": Hears(fail)})
     happen(database)
     assert Deliverer(database, registry).run() == 3
-    assert {name: row.state for name, row in deliveries(database).items()} == {"a": "pending", "b": "done", "c": "pending"}
+    states = {name: row.state for name, row in deliveries(database).items()}
+    assert states == {"a": "pending", "b": "done", "c": "pending"}
 
 
 def test_a_failed_delivery_is_repeated_with_growing_pauses_and_then_parked(
@@ -171,7 +173,9 @@ def test_r03_a_delivery_whose_worker_died_is_made_again_after_the_lease(
     assert deliveries(database)["a"].attempts == 2
 
 
-def test_r30_a_clock_that_is_set_back_keeps_no_delivery_waiting(database: Database, clock: Any, listening: Listening) -> None:
+def test_r30_a_clock_that_is_set_back_keeps_no_delivery_waiting(
+    database: Database, clock: Any, listening: Listening
+) -> None:
     happen(database)
     Deliverer(database, listening({"a": Hears(fail)})).run()
     clock.advance(-3_600_000)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hosthold.db.unit_of_work import Database
 from hosthold.errors import QueueError, Unavailable
 from hosthold.settings import Settings
 from hosthold.types.identifier import new_identifier
@@ -18,7 +19,6 @@ from hosthold.work.keys import Keyring, key_file, make_key
 from hosthold.work.node_orders import NodeQueueClient, NodeQueueServer
 from hosthold.work.queue import Queue, node_queue, open_queue
 from structlog.testing import capture_logs
-
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -31,7 +31,20 @@ def order(seconds: float = 5, node: str = "local") -> NodeOrder:
 
 
 def acknowledge(received: NodeOrder) -> OrderReply:
+    """Answer with the fence that was received."""
     return OrderReply(order_id=received.id, facts={"fence": (str(received.desired[0].fence),)})
+
+
+class Node:
+    """Acknowledges every order, and remembers it."""
+
+    def __init__(self) -> None:
+        self.handled: list[NodeOrder] = []
+
+    def handle(self, received: NodeOrder) -> OrderReply:
+        """Carry out an order."""
+        self.handled.append(received)
+        return acknowledge(received)
 
 
 @contextmanager
@@ -64,10 +77,10 @@ def raw(queue_settings: Settings) -> Iterator[tuple[Queue, type]]:
 
 def test_an_order_is_carried_out_and_answered(queue_settings: Settings, client: NodeQueueClient) -> None:
     sent = order()
-    received: list[NodeOrder] = []
-    with serving(queue_settings, lambda it: (received.append(it), acknowledge(it))[1]):
+    node = Node()
+    with serving(queue_settings, node.handle):
         reply = client.send(sent)
-    assert received == [sent]
+    assert node.handled == [sent]
     assert reply == OrderReply(order_id=sent.id, facts={"fence": ("1",)})
 
 
@@ -86,8 +99,12 @@ def test_an_idle_node_answers_at_once(queue_settings: Settings, client: NodeQueu
 def test_replies_find_those_who_wait_for_them(queue_settings: Settings, client: NodeQueueClient) -> None:
     orders = [order() for _ in range(8)]
     replies: dict[str, str] = {}
+
+    def send(it: NodeOrder) -> None:
+        replies[it.id] = client.send(it).order_id
+
     with serving(queue_settings, acknowledge):
-        threads = [threading.Thread(target=lambda it=it: replies.__setitem__(it.id, client.send(it).order_id)) for it in orders]
+        threads = [threading.Thread(target=send, args=(it,)) for it in orders]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -101,11 +118,11 @@ def test_a_node_that_is_away_is_unavailable_and_its_late_answer_confuses_nobody(
     late = order(seconds=0.2)
     with pytest.raises(Unavailable, match="no answer"):
         client.send(late)
-    handled: list[str] = []
-    with serving(queue_settings, lambda it: (handled.append(it.id), acknowledge(it))[1]):
+    node = Node()
+    with serving(queue_settings, node.handle):
         again = order()
         assert client.send(again).order_id == again.id
-    assert handled == [late.id, again.id]
+    assert node.handled == [late, again]
 
 
 def test_answers_that_nobody_waited_for_are_dropped_after_a_while(
@@ -142,9 +159,9 @@ def test_a_node_that_takes_no_orders_is_not_buried_in_them(
         lambda text: text.replace('"action"', '"command":"id","action"'),
         lambda text: text.replace('"site:a"', '"site:../../etc"'),
         lambda text: text.replace('"fence":1', '"fence":-1'),
-        lambda text: "{}",
-        lambda text: "not json",
-        lambda text: order().model_dump_json(),
+        lambda _text: "{}",
+        lambda _text: "not json",
+        lambda _text: order().model_dump_json(),
     ],
 )
 def test_s04_a_signed_order_outside_of_the_catalogue_is_refused_with_an_answer(
@@ -152,14 +169,14 @@ def test_s04_a_signed_order_outside_of_the_catalogue_is_refused_with_an_answer(
 ) -> None:
     queue, task_type = raw
     sent = order()
-    handled: list[NodeOrder] = []
-    with capture_logs() as logs, serving(queue_settings, lambda it: (handled.append(it), acknowledge(it))[1]):
+    node = Node()
+    with capture_logs() as logs, serving(queue_settings, node.handle):
         queue.enqueue(task_type((), {"order": change(sent.model_dump_json())}, id=sent.id))
         assert queue.storage.wait_result(sent.id, timeout=5)
     reply = OrderReply.model_validate_json(queue.get(sent.id))
     assert reply.condition is not None
     assert reply.condition.reason == "OrderNotUnderstood"
-    assert handled == []
+    assert node.handled == []
     assert [entry["event"] for entry in logs if entry.get("is_security_event")] == ["order refused"]
 
 
@@ -171,10 +188,10 @@ def test_s06_an_order_signed_with_another_queues_key_does_nothing(
     own = queue.serializer
     queue.serializer = type(own)(Keyring.load(key_file(queue_settings, "worker")))
     queue.enqueue(task_type((), {"order": forged.model_dump_json()}, id=forged.id))
-    handled: list[str] = []
-    with capture_logs() as logs, serving(queue_settings, lambda it: (handled.append(it.id), acknowledge(it))[1]):
+    node = Node()
+    with capture_logs() as logs, serving(queue_settings, node.handle):
         client.send(order())
-    assert forged.id not in handled
+    assert forged not in node.handled
     assert any(entry.get("is_security_event") for entry in logs)
 
 
@@ -204,7 +221,9 @@ def test_s06_the_reply_to_another_order_is_dropped(client: NodeQueueClient, raw:
         client.send(sent)
 
 
-def test_a_crash_of_the_handler_is_answered_and_the_node_goes_on(queue_settings: Settings, client: NodeQueueClient) -> None:
+def test_a_crash_of_the_handler_is_answered_and_the_node_goes_on(
+    queue_settings: Settings, client: NodeQueueClient
+) -> None:
     def crash_once(it: NodeOrder) -> OrderReply:
         if not crashed:
             crashed.append(it)
@@ -219,11 +238,17 @@ def test_a_crash_of_the_handler_is_answered_and_the_node_goes_on(queue_settings:
 
 
 def test_an_order_that_no_queue_takes_is_refused_by_the_sender(client: NodeQueueClient) -> None:
+    huge = Desired(subject="site:a", label="x" * 9_000_000, generation=1, fence=1)
     with pytest.raises(QueueError, match="exceeds"):
-        client.send(order().model_copy(update={"desired": (Desired(subject="site:a", label="x" * 9_000_000, generation=1, fence=1),)}))
+        client.send(order().model_copy(update={"desired": (huge,)}))
 
 
 def test_a_node_without_a_key_says_what_to_do(queue_settings: Settings, client: NodeQueueClient) -> None:
     make_key(key_file(queue_settings, "worker"))
     with pytest.raises(Exception, match="cannot be opened"):
         client.send(order(node="elsewhere"))
+
+
+def test_no_order_is_sent_while_a_transaction_is_open(database: Database, client: NodeQueueClient) -> None:
+    with database.write(), pytest.raises(RuntimeError, match="inside a transaction"):
+        client.send(order())

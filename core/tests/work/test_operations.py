@@ -58,7 +58,7 @@ def test_an_operation_is_carried_out_once_and_its_result_kept(database: Database
 
 def test_the_watchers_of_the_subject_hear_of_each_state(database: Database) -> None:
     ask(database)
-    operations(database, lambda run: None).run()
+    operations(database, lambda _run: None).run()
     with database.read() as uow:
         events = uow.session.scalars(select(EventRow).order_by(EventRow.sequence)).all()
     assert [(event.subject, event.payload["state"]) for event in events] == [("site:1", "running"), ("site:1", "done")]
@@ -96,9 +96,13 @@ def test_requests_with_one_key_at_the_same_moment_give_one_row(database: Databas
 
 
 def test_r02_a_request_that_is_rolled_back_leaves_nothing(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as uow:
-        ask_in(uow, "k")
-        raise ZeroDivisionError
+    def ask_and_fail() -> None:
+        with database.write() as uow:
+            ask_in(uow, "k")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ask_and_fail()
     with database.read() as uow:
         assert uow.session.scalar(select(OperationRow)) is None
 
@@ -136,8 +140,12 @@ def test_r03_finished_and_repeatable_steps_let_a_crashed_operation_go_on(databas
             raise Died
         return "restarted"
 
+    def prepare() -> str:
+        acts.append("prepare")
+        return "prepared"
+
     def handle(run: Run) -> dict[str, Any]:
-        first = run.step("prepare", lambda: acts.append("prepare") or "prepared", is_repeatable=False)
+        first = run.step("prepare", prepare, is_repeatable=False)
         return {"all": [first, run.step("restart", restart, is_repeatable=True)]}
 
     ask(database)
@@ -187,7 +195,7 @@ def test_a_passing_failure_of_a_step_that_must_not_run_twice_ends_the_operation(
 
 
 def test_tries_of_an_operation_come_to_an_end(database: Database, clock: Any) -> None:
-    def handle(run: Run) -> None:
+    def handle(_run: Run) -> None:
         raise Unavailable("The node is away.")
 
     ask(database)
@@ -202,7 +210,7 @@ def test_tries_of_an_operation_come_to_an_end(database: Database, clock: Any) ->
 def test_r16_an_operation_that_kills_every_worker_is_given_up(database: Database, clock: Any) -> None:
     deaths = 0
 
-    def handle(run: Run) -> None:
+    def handle(_run: Run) -> None:
         raise Died
 
     ask(database)
@@ -221,7 +229,7 @@ def test_r16_an_operation_that_kills_every_worker_is_given_up(database: Database
 def test_a_lasting_failure_ends_the_operation_with_its_reason_and_no_secret(
     database: Database, error: Exception, reason: str
 ) -> None:
-    def handle(run: Run) -> None:
+    def handle(_run: Run) -> None:
         raise error
 
     ask(database)
@@ -267,16 +275,16 @@ def test_r17_several_workers_carry_out_each_operation_once(database: Database) -
 def test_r33_a_kind_that_this_version_does_not_know_stays_in_the_database(database: Database) -> None:
     ask(database)
     assert Operations(database, {}).run() == 0
-    assert Operations(database, {"refund": lambda run: None}).run() == 0
+    assert Operations(database, {"refund": lambda _run: None}).run() == 0
     assert only(database).state == "pending"
 
 
 def test_r30_a_clock_that_is_set_back_keeps_no_operation_waiting(database: Database, clock: Any) -> None:
-    def die(run: Run) -> None:
+    def die(_run: Run) -> None:
         raise Died
 
     ask(database)
     with pytest.raises(Died):
         operations(database, die).run()
     clock.advance(-86_400_000)
-    assert operations(database, lambda run: None).run() == 1
+    assert operations(database, lambda _run: None).run() == 1

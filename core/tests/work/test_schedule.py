@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core.tests.work.conftest import Listening
 from hosthold.db.unit_of_work import Database
 from hosthold.hookspecs import hookimpl
 from hosthold.plugins.hooks import specified_hooks
@@ -18,6 +17,8 @@ from hosthold.types.extension import Job
 from hosthold.types.manifest import Plugin
 from hosthold.work.models import ScheduleRow
 from hosthold.work.schedule import Schedule
+
+from core.tests.work.conftest import Listening
 
 NOBODY = PluginRegistry(specified_hooks(), [], {}, {})
 MINUTE, DAY = 60_000, 86_400_000
@@ -94,9 +95,13 @@ def test_r17_several_workers_run_a_job_once(database: Database) -> None:
     runs: list[int] = []
     begin = threading.Barrier(4)
 
+    def job() -> None:
+        time.sleep(0.05)
+        runs.append(1)
+
     def work() -> None:
         begin.wait()
-        scheduled(database, lambda: (time.sleep(0.05), runs.append(1))[1]).run()
+        scheduled(database, job).run()
 
     workers = [threading.Thread(target=work) for _ in range(4)]
     for worker in workers:

@@ -62,7 +62,9 @@ def test_r33_fields_that_a_newer_or_older_version_has_are_tolerated() -> None:
     assert (decoded.id, decoded.kwargs) == ("1", None)
 
 
-@pytest.mark.parametrize("value", [object(), b"bytes", {1: "x"}, {"x": {1, 2}}, float("nan"), float("inf"), (1, 2), [Path("/")]])
+@pytest.mark.parametrize(
+    "value", [object(), b"bytes", {1: "x"}, {"x": {1, 2}}, float("nan"), float("inf"), (1, 2), [Path("/")]]
+)
 def test_what_json_cannot_say_without_loss_is_refused_by_the_sender(value: Any) -> None:
     with pytest.raises(QueueError, match="cannot be put into a message"):
         SERIALIZER.serialize(value)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from hosthold.errors import HostholdError, QueueError, Unavailable
+from hosthold.plugins.calls import refuse_inside_transaction
 from hosthold.settings import Settings
 from hosthold.types.identifier import Identifier
 from hosthold.types.resource import NodeOrder, OrderReply
@@ -38,11 +38,12 @@ class NodeQueueClient:
         self._queues: dict[str, tuple[Queue, Any]] = {}
 
     def send(self, order: NodeOrder) -> OrderReply:
-        """Have the node carry out an order, and wait for its answer until the order expires.
+        """Have the node carry out an order, and wait for its answer for as long as the order may live.
 
         Raises `Unavailable` if no answer came. The node may carry out the order nevertheless; asking again is safe, for
         orders declare a state, and a late answer is known by the identifier of its order.
         """
+        refuse_inside_transaction("an order was sent to a node")
         try:
             return self._exchange(order)
         except HostholdError:
@@ -64,7 +65,7 @@ class NodeQueueClient:
             raise Unavailable(f"The node {order.node} does not take its orders; nothing was asked of it.",
                               hint="Start `hosthold node` there, or look at its log.")
         queue.enqueue(task_type((), {"order": order.model_dump_json()}, id=order.id))
-        seconds = (order.expires_at - datetime.now(UTC)).total_seconds()
+        seconds = (order.expires_at - order.issued_at).total_seconds()
         if not queue.storage.wait_result(order.id, timeout=max(seconds, 0.001)):
             _forget_unread_replies(queue)
             raise Unavailable(f"The node {order.node} gave no answer in {seconds:.0f} s.",

@@ -21,3 +21,5 @@ def announce(uow: UnitOfWork, name: str, subject: str, account_path: str, payloa
         EventRow(id=new_identifier(), at=uow.clock(), name=name, subject=subject, account_path=account_path,
                  payload=dict(payload), is_dispatched=name == CHANGED)
     )
+    if name != CHANGED:
+        uow.ring("event", subject)

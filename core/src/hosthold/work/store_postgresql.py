@@ -36,6 +36,12 @@ class SchemaPostgresStorage(PostgresStorage):  # type: ignore[misc]  # huey ship
             for statement in self.ddl:
                 cursor.execute(statement)
 
+    def dequeue(self) -> bytes | None:
+        """The next message, waited for. Listens before it looks, so that none slips in between."""
+        self._listen_conn()
+        data: bytes | None = super().dequeue()
+        return data
+
     def put_data(self, key: str, value: bytes, is_result: bool = False) -> None:
         super().put_data(key, value, is_result)
         if is_result:
