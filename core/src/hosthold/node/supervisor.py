@@ -88,7 +88,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             self._watch.start()
             for service in services:
                 self._adopt(service)
-            self._end_strays()
+            self._end_strays(Path(node.layout.sockets))
             for name in self._declared:
                 self._start_again(name)
 
@@ -279,16 +279,14 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             self._running[service.name] = _Running(service, record.pid, pidfd)
             self._watch.add(service.name, pidfd)
 
-    def _end_strays(self) -> None:
-        """End all that bears our mark or a record and was not adopted, and what it left behind (R-38)."""
+    def _end_strays(self, sockets: Path) -> None:
+        """End all that bears our mark or a record and was not adopted, and remove what it left behind (R-38)."""
         adopted = {running.pid for running in self._running.values()}
         for name in self._records.names():
             record = self._records.read(name)
             if record is not None and record.pid not in adopted and record.may_have_session:
                 process.kill_session(record.pid)
             if name not in self._declared:
-                if record is not None and record.service.socket is not None:
-                    Path(record.service.socket.path).unlink(missing_ok=True)
                 self._records.remove(name)
         for pid in [*self._records.marked()]:
             status = process.status_of(pid)
@@ -296,6 +294,10 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
                 process.kill(pid)
                 if status.session == pid:
                     process.kill_session(pid)
+        declared = {service.socket.path for service in self._declared.values() if service.socket is not None}
+        for entry in sockets.iterdir() if sockets.is_dir() else ():
+            if entry.is_socket() and str(entry) not in declared:
+                entry.unlink()
 
 
 def _send(running: _Running, name: str) -> None:
