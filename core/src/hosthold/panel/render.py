@@ -18,12 +18,18 @@ NOUNS = ("sites", "accounts", "packages", "nodes")
 """The nouns that have pages; their templates are named `<noun>/<file>`."""
 
 
+class FolderLoader(PrefixLoader):
+    """Loaders by the first part of a name; unlike its base, it leaves a template its whole name."""
+
+    load = BaseLoader.load
+
+
 class PanelEnvironment(Environment):
     """Names in a plugin's template mean the core's template of that name, else one of the plugin's own folder."""
 
     def __init__(self, core: BaseLoader, plugins: Mapping[str, BaseLoader]) -> None:
         super().__init__(
-            loader=ChoiceLoader([core, PrefixLoader({"x": PrefixLoader(plugins)})]),
+            loader=ChoiceLoader([core, FolderLoader({"x": FolderLoader(plugins)})]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -44,7 +50,7 @@ class PanelEnvironment(Environment):
 def make_environment(assets: Assets, plugin_templates: Mapping[str, Path]) -> PanelEnvironment:
     """The environment of one platform; `plugin_templates` are the template folders of its plugins."""
     own = FileSystemLoader(_CORE / "panel" / "templates")
-    nouns = PrefixLoader({noun: FileSystemLoader(_CORE / noun / "templates") for noun in NOUNS})
+    nouns = FolderLoader({noun: FileSystemLoader(_CORE / noun / "templates") for noun in NOUNS})
     environment = PanelEnvironment(
         ChoiceLoader([own, nouns]), {name: FileSystemLoader(folder) for name, folder in plugin_templates.items()}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ def runtime_choices(uow: UnitOfWork, actor: Actor) -> list[tuple[str, str]]:
     offered = {
         (driver, version) for row in rows for driver, versions in nodes.facts_of(row).items() for version in versions
     }
-    newest_first = sorted(offered, key=lambda each: (each[0], [-int(part) for part in each[1].split(".")]))
+    newest_first = sorted(offered, key=lambda each: (each[0], [-int(part) for part in re.findall("[0-9]+", each[1])]))
     return [(f"{driver} {version}", f"{driver.upper()} {version}") for driver, version in newest_first]
 
 
