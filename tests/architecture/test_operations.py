@@ -1,0 +1,43 @@
+"""Every operation names its permission, and every permission of the core guards something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hosthold.app import API
+from hosthold.auth.permission import PERMISSIONS
+from hosthold.web.operation import Operation, operation, operations_of
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = operations_of(API)
+PUBLIC: frozenset[str] = frozenset()
+"""The operations that anybody may call without signing in."""
+
+
+def test_s29_every_api_module_is_served() -> None:
+    modules = set((ROOT / "core/src/hosthold").glob("*/api.py"))
+    assert {Path(str(module.__file__)) for module in API} == modules
+
+
+@pytest.mark.parametrize("each", OPERATIONS, ids=lambda each: each.name)
+def test_s29_operation_has_a_known_permission_or_is_listed_as_public(each: Operation) -> None:
+    assert each.permission in PERMISSIONS if each.permission else each.name in PUBLIC
+
+
+@pytest.mark.parametrize("named", [{}, {"permission": "site:read", "public": True}])
+def test_s29_operation_without_exactly_one_of_both_cannot_be_declared(named: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match="must name one permission, or say public=True"):
+        operation("GET", "/nothing", **named)(lambda: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("permission", sorted(PERMISSIONS))
+def test_permission_is_asked_for_somewhere(permission: str) -> None:
+    sources = (ROOT / "core/src/hosthold").rglob("*.py")
+    texts = [source.read_text() for source in sources if source.name != "permission.py"]
+    assert any(f'"{permission}"' in text for text in texts)
+
+
+@pytest.mark.parametrize("each", OPERATIONS, ids=lambda each: each.name)
+def test_operation_says_what_it_does(each: Operation) -> None:
+    assert each.summary.endswith(".")
