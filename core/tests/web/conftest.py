@@ -124,5 +124,3 @@ def token_for(uow: UnitOfWork, actor: Actor, permissions: tuple[str, ...]) -> st
 
 def _owner(account_id: str, path: str, label: str) -> Actor:
     return Actor(label=label, account_id=account_id, account_path=path, permissions=frozenset({"*"}))
-
-

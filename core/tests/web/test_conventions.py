@@ -144,7 +144,11 @@ def test_a_repeated_key_gives_the_first_answer_and_acts_once(world: World) -> No
     )
     other = world.call("alice", "POST", "/api/v1/sites", json={"domain": "b.test"}, headers=headers)
 
-    assert (second.status_code, second.json(), second.headers["location"]) == (202, first.json(), first.headers["location"])
+    assert (second.status_code, second.json(), second.headers["location"]) == (
+        202,
+        first.json(),
+        first.headers["location"],
+    )
     assert "idempotency-replayed" not in first.headers
     assert second.headers["idempotency-replayed"] == "true"
     assert (other.status_code, other.json()["type"]) == (422, "/api/problems/idempotency-key-reused")

@@ -35,7 +35,9 @@ def sign_in(world: World, previous: str | None = None) -> OpenedSession:
         return use_sign_in_link(uow, link, previous)
 
 
-def send(world: World, session: OpenedSession, method: str = "GET", path: str = SITES, **options: Any) -> httpx.Response:
+def send(
+    world: World, session: OpenedSession, method: str = "GET", path: str = SITES, **options: Any
+) -> httpx.Response:
     options["headers"] = {"cookie": f"hosthold_session={session.secret}", **options.get("headers", {})}
     return world.call(None, method, path, **options)
 
