@@ -1,12 +1,16 @@
-"""A node for a few orders: recovers, handles them, prints the replies, and ends without stopping anything.
+"""Nodes that each handle a few orders in a process of their own, and end without stopping what they started.
 
-Arguments: the folder of the node, and the files with the orders. strace kills it at a chosen system call.
+Reads lines `run|hold PLACE ORDER...` with the node's folder and files of orders; for each it prints the number of the
+process and then its exit status. The replies go to PLACE/replies.json. `hold` stops the process before it begins, so
+that strace can take hold of it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 from hosthold.node.agent import NodeAgent
@@ -39,10 +43,33 @@ def agent_on(place: Path) -> NodeAgent:
     return NodeAgent(node, policy, ProcessSupervisor(ProcessSettings(stop=2.0)), dict)
 
 
-if __name__ == "__main__":
-    agent = agent_on(Path(sys.argv[1]))
+def handle(place: Path, orders: list[str]) -> None:
+    """Recover, handle the orders, and write the replies, one a line."""
+    agent = agent_on(place)
     agent.start()
-    for name in sys.argv[2:]:
-        sys.stdout.write(agent.handle(NodeOrder.model_validate_json(Path(name).read_bytes())).model_dump_json() + "\n")
-    sys.stdout.flush()
-    os._exit(0)
+    replies = [agent.handle(NodeOrder.model_validate_json(Path(order).read_bytes())) for order in orders]
+    place.joinpath("replies.json").write_text("".join(f"{reply.model_dump_json()}\n" for reply in replies))
+
+
+def serve() -> None:
+    """One process for each line; this one stays single-threaded, so that it may fork."""
+    for line in sys.stdin:
+        mode, place, *orders = line.split()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if mode == "hold":
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                handle(Path(place), orders)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()

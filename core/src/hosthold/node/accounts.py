@@ -174,7 +174,7 @@ def kill_all_of(uid: int) -> None:
 
 
 def _belongs_to(pid: int, uid: int) -> bool:
-    """Whether any of the process's user ids is this one; a zombie belongs to nobody."""
+    """Whether the process runs as the user, or can become it again; a zombie belongs to nobody."""
     if pid == os.getpid():
         return False
     try:
@@ -182,4 +182,5 @@ def _belongs_to(pid: int, uid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    return str(uid) in fields["Uid"].split() and not fields["State"].startswith(("Z", "X"))
+    real_effective_saved = fields["Uid"].split()[:3]
+    return str(uid) in real_effective_saved and not fields["State"].startswith(("Z", "X"))

@@ -155,7 +155,7 @@ class NodeAgent:
 
 def recover_interrupted(machine: Machine) -> set[str]:
     """Undo an apply whose own undo could not be recorded, on a full disk for instance."""
-    if not machine.state.journals():
+    if all(is_committed for _, is_committed, _ in machine.state.journals()):
         return set()
     return recover(machine.state, machine.tree, machine.accounts)
 
