@@ -181,7 +181,7 @@ def _take(visit: Visit, action: Action) -> Response:
             row = service.get(uow, visit.actor, site_id)
         form = Form(visit.form, error, {"/confirmation": "confirmation"})
         return visit.show("sites/confirm.html", status_of(error), site=row, action=action, form=form)
-    return visit.go(f"/sites/{site_id}", action.word)
+    return visit.go("/sites" if action.is_dangerous else f"/sites/{site_id}", action.word)
 
 
 def _declare_action(action: Action) -> None:
