@@ -58,9 +58,8 @@ def test_whoever_knows_the_password_gets_a_session(database: Database, throttle:
     assert (opened.user_id, len(opened.secret), len(opened.csrf_token)) == (user_id, 43, 43)
 
 
-def test_s48_unknown_user_and_wrong_password_look_and_take_the_same(
-    database: Database, throttle: SignInThrottle, user_id: str
-) -> None:
+@pytest.mark.usefixtures("user_id")
+def test_s48_unknown_user_and_wrong_password_look_and_take_the_same(database: Database) -> None:
     def attempt(email: str) -> tuple[str, float]:
         started = time.perf_counter()
         with pytest.raises(NotAuthenticated) as caught:
@@ -74,7 +73,8 @@ def test_s48_unknown_user_and_wrong_password_look_and_take_the_same(
     assert max(medians) < 2 * min(medians)
 
 
-def test_s48_a_password_has_bounds_and_is_kept_as_argon2id(database: Database, user_id: str) -> None:
+@pytest.mark.usefixtures("user_id")
+def test_s48_a_password_has_bounds_and_is_kept_as_argon2id(database: Database) -> None:
     with database.read() as uow:
         stored = user_by_email(uow, EMAIL).password_hash
     assert stored is not None

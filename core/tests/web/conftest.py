@@ -100,8 +100,16 @@ def make_world(platform: Platform, folder: Path) -> World:
         made.actors["root"] = _owner(root.id, root.path, "root")
         made.package_id = create_package(uow, made.actors["root"], PackageDraft(name="small", max_sites=50)).id
         register(uow, node, uid_first=200_000).facts = {"php": ["8.2"]}
-        reseller = AccountRow(id=(key := new_identifier()), parent_id=root.id, kind=AccountKind.reseller, name="Reseller",
-                              path=f"{root.path}{key}/", package_id=made.package_id, created_at=uow.clock())  # fmt: skip
+        key = new_identifier()
+        reseller = AccountRow(
+            id=key,
+            parent_id=root.id,
+            kind=AccountKind.reseller,
+            name="Reseller",
+            path=f"{root.path}{key}/",
+            package_id=made.package_id,
+            created_at=uow.clock(),
+        )
         uow.session.add(reseller)
         uow.session.flush()
         made.actors["reseller"] = _owner(reseller.id, reseller.path, "reseller")

@@ -259,8 +259,9 @@ def test_answers_carry_the_headers_that_keep_browsers_careful(world: World) -> N
 
 
 def test_s45_only_the_public_host_and_loopback_are_answered(world: World) -> None:
-    for host, status in (("127.0.0.1:8600", 200), ("localhost", 200), ("[::1]:8600", 200), ("evil.example", 421),
-                         ("127.0.0.1.evil.example", 421), ("", 421), ("[", 421), ("127.0.0.1@evil.example", 421)):  # fmt: skip
+    refused = ("evil.example", "127.0.0.1.evil.example", "", "[", "127.0.0.1@evil.example")
+    served = ("127.0.0.1:8600", "localhost", "[::1]:8600")
+    for host, status in (*((host, 200) for host in served), *((host, 421) for host in refused)):
         answer = world.call("alice", "GET", "/api/v1/sites", headers={"host": host})
         assert answer.status_code == status, host
 

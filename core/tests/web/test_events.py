@@ -60,8 +60,14 @@ async def follow(world: World, name: str | None, query: str = "", last: str | No
         headers.append((b"authorization", f"Bearer {world.tokens[name]}".encode()))
     if last is not None:
         headers.append((b"last-event-id", last.encode()))
-    scope = {"type": "http", "method": "GET", "path": "/api/v1/events", "query_string": query.encode(), "headers": headers,
-             "client": ("127.0.0.1", 1)}  # fmt: skip
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/events",
+        "query_string": query.encode(),
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+    }
 
     async def receive() -> dict[str, str]:
         await stream.left.wait()

@@ -138,7 +138,8 @@ class EventFeed:
                     yield b": still here\n\n"
                     heartbeat = now + HEARTBEAT_SECONDS
                 try:
-                    row_or_end = await asyncio.wait_for(listener.queue.get(), max(0.0, min(recheck, heartbeat) - now))
+                    async with asyncio.timeout(max(0.0, min(recheck, heartbeat) - now)):
+                        row_or_end = await listener.queue.get()
                 except TimeoutError:
                     continue
                 if row_or_end is None:

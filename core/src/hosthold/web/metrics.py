@@ -15,7 +15,7 @@ from hosthold.work.models import DeliveryRow, EventRow, OperationRow
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
-_PHASES = select(SiteRow.phase, func.count()).group_by(SiteRow.phase)
+_PHASES = select(SiteRow.phase, func.count().label("sites")).group_by(SiteRow.phase)
 
 
 class Metrics:
@@ -56,7 +56,7 @@ class Metrics:
         """All metrics in Prometheus' text format. Reads four small aggregates over indexed columns."""
         self._streams.set(streams)
         now = uow.clock()
-        phases = {phase: held for phase, held in uow.session.execute(_PHASES)}
+        phases = {row.phase: row.sites for row in uow.session.execute(_PHASES)}
         for phase in Phase:
             self._sites.labels(phase.value).set(phases.get(phase.value, 0))
         for kind, row in (("site", SiteRow), ("operation", OperationRow), ("delivery", DeliveryRow)):
