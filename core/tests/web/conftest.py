@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -30,6 +30,7 @@ from hosthold.web.platform import Platform
 from hosthold.work.keys import key_file, make_key
 from hosthold.work.queue import WORKER
 
+T = TypeVar("T")
 ORIGIN = "http://127.0.0.1:8600"
 PASSWORD = "correct horse battery staple"
 
@@ -68,7 +69,7 @@ class World:
         return dict(answer.json())
 
 
-def run(work: Coroutine[Any, Any, Any]) -> Any:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end."""
     return asyncio.run(work)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -221,7 +221,7 @@ def test_s70_a_large_deep_or_broken_body_is_refused_at_once(world: World) -> Non
 
 def test_s70_a_body_that_is_sent_without_its_length_is_capped_all_the_same(world: World) -> None:
     async def send() -> httpx.Response:
-        async def chunks():  # type: ignore[no-untyped-def]
+        async def chunks() -> AsyncIterator[bytes]:
             for _ in range(MAX_BODY // 65536 + 2):
                 yield b" " * 65536
 
@@ -235,7 +235,7 @@ def test_s70_a_body_that_never_ends_is_given_up(world: World, monkeypatch: pytes
     monkeypatch.setattr("hosthold.web.request.BODY_SECONDS", 0.05)
 
     async def send() -> httpx.Response:
-        async def slow():  # type: ignore[no-untyped-def]
+        async def slow() -> AsyncIterator[bytes]:
             yield b"{"
             await asyncio.sleep(30)
 

@@ -73,7 +73,7 @@ async def follow(world: World, name: str | None, query: str = "", last: str | No
         await stream.left.wait()
         return {"type": "http.disconnect"}
 
-    running = asyncio.create_task(world.app(scope, receive, stream.send))  # type: ignore[arg-type]
+    running = asyncio.create_task(world.app(scope, receive, stream.send))
     try:
         async with asyncio.timeout(5):
             await stream.arrived.wait()

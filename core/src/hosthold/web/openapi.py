@@ -67,7 +67,7 @@ _HEADERS: dict[str, Any] = {
 _IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key", "in": "header", "required": False,
     "description": "Any text that names this request, such as a UUID. Repeating the request with the same key "
-                   "within 48 hours gives the first answer again, and acts once. Another body with that key is refused.",
+                   "within 48 hours gives the first answer again, and acts once. Another body with it is refused.",
     "schema": {**_STRING, "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
 }  # fmt: skip
 _IF_MATCH: dict[str, Any] = {
