@@ -99,14 +99,3 @@ def test_an_undo_may_itself_be_cut_off(world: Any, monkeypatch: pytest.MonkeyPat
             world.agent.start()
     world.restart_agent()
     assert world.files() == before
-
-
-def test_r06_a_file_is_on_disk_before_it_takes_its_place(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    acts: list[str] = []
-    stage, replace, sync = Tree.stage, Tree.replace, Tree.sync
-    monkeypatch.setattr(Tree, "stage", lambda *a: (stage(*a), acts.append("stage")))
-    monkeypatch.setattr(Tree, "replace", lambda *a: (replace(*a), acts.append("replace")))
-    monkeypatch.setattr(Tree, "sync", lambda *a: (sync(*a), acts.append("sync")))
-    world.apply(world.site(1))
-    assert acts[:2] == ["stage", "replace"]
-    assert acts[-1] == "sync"

@@ -15,6 +15,7 @@ from hosthold.node.agent import NodeAgent
 from hosthold.types.identifier import new_identifier
 from hosthold.types.node import NodeLayout, Owner
 from hosthold.types.resource import Account, Desired, Directory, File, NodeOrder, Outcome, Resource
+from hosthold.types.text import UnixName
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts a small disk")]
 
@@ -70,9 +71,9 @@ def _apply(agent: NodeAgent, subject: str, resources: list[Resource]) -> Outcome
 
 def _site(disk: Path, *, files: int, size: int, version: str = "x") -> list[Resource]:
     layout, root = _layout(disk), Owner(uid=0, gid=0)
-    folder = layout.site("s1")
+    folder = layout.site(UnixName("s1"))
     return [
-        Account(name="s1", uid=70_001, home=layout.home("s1")),
+        Account(name="s1", uid=70_001, home=layout.home(UnixName("s1"))),
         Directory(path=folder, owner=root, mode=0o711),
         *(
             File(path=folder.child(f"{number}.conf"), content=version * size, owner=root, mode=0o600)

@@ -315,3 +315,19 @@ def test_r01_killed_at_any_call_it_converges(
     wrong = [report for some in reports for report in some if report]
     assert not [report for report in wrong if report != NOT_KILLED], "\n".join(wrong)
     assert len(wrong) <= len(numbers) // 2, "hardly any node was killed"  # the last calls of a kind may be missing
+
+
+def test_r06_a_file_is_on_disk_before_it_takes_its_place_and_its_folder_after(makers: tuple[Nodes, Nodes]) -> None:
+    place = _prepare(makers[0], 2)
+    try:
+        log = place / "trace.json"
+        options = ("-y", "-o", str(log), "-e", "trace=fsync,rename,renameat,renameat2")
+        assert makers[0].run_traced(place, "order.json", *options) == 0
+        calls = [line for line in log.read_text().splitlines() if "/run/" not in line and "record" not in line]
+        (put,) = [number for number, call in enumerate(calls) if call.startswith("rename") and '"a.conf"' in call]
+        temporary = calls[put].split('"')[1]
+        folder = f"{_layout(place).site(SITE)}>"
+        assert any(call.startswith("fsync") and temporary in call for call in calls[:put])
+        assert any(call.startswith("fsync") and folder in call for call in calls[put:])
+    finally:
+        _remove(place)

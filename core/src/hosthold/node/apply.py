@@ -195,7 +195,7 @@ class Transaction:
             self._folders.add(directory.path.parent)
         else:
             tree.set_attributes(directory.path, directory.owner, directory.mode)
-        self._folders.add(directory.path)
+            self._folders.add(directory.path)
 
     def _write_files(self) -> None:
         tree = self._machine.tree

@@ -220,7 +220,6 @@ class Tree:
                     made = os.open(name, _FOLDER, dir_fd=folder)
                     try:
                         os.fchmod(made, resource.mode)
-                        os.fsync(made)
                     finally:
                         os.close(made)
                 os.fsync(folder)
