@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from hosthold.types.text import Domain
+
+_DAY_MS = 24 * 3600 * 1000
 
 
 def moment_text(milliseconds: int) -> str:
@@ -14,9 +17,16 @@ def moment_text(milliseconds: int) -> str:
 
 def date_text(milliseconds: int) -> str:
     """A moment's day as `22 Nov 2026`, in UTC."""
-    return f"{datetime.fromtimestamp(milliseconds // 1000, UTC):%-d %b %Y}"
+    return _day_text(milliseconds // _DAY_MS)
 
 
+@lru_cache(maxsize=4096)
+def _day_text(day: int) -> str:
+    """The text of a day after 1970 began; lists show the same few days again and again."""
+    return f"{datetime.fromtimestamp(day * _DAY_MS // 1000, UTC):%-d %b %Y}"
+
+
+@lru_cache(maxsize=4096)
 def unicode_form(domain: str) -> str:
     """The Unicode form of an internationalised name; empty if it is written as it is stored (S-64)."""
     if "xn--" not in domain:

@@ -15,7 +15,10 @@ from hosthold.types.site import Phase
 
 
 class Action(NamedTuple):
-    """One action; `word` names the message that is shown when it was taken. A dangerous one wants the domain typed, and leads away from the site."""
+    """One action; `word` names the message that is shown afterwards.
+
+    A dangerous one wants the domain typed, and leads away from the site.
+    """
 
     name: str
     permission: str

@@ -30,6 +30,7 @@ from hosthold.work.operations import DONE, FAILED
 PAGES = Pages()
 PAGE_SIZE = 25
 _SETTLED = (Phase.ready, Phase.failed)
+_NOTHING = Markup()
 _NOTE = Markup(' <span class="domain-note">{}</span>')
 _STEPS = ("Declared", "Being built on its node", "Online")
 
@@ -252,15 +253,22 @@ def _runtime(driver: str, version: str) -> str:
 def _cells(room: Room, rows: Sequence[SiteColumns]) -> list[tuple[object, ...]]:
     """What the list shows of each row, worked out here so that the template only prints."""
     badges = room.phase_badges
-    cells: list[tuple[object, ...]] = []
-    for row in rows:
-        domain, *aliases = row.domains
-        written = unicode_form(domain)
-        cells.append((
-            row.id, domain,
-            _NOTE.format(f"shown as “{written}”") if written else "",
-            _NOTE.format(f"and {len(aliases)} more") if aliases else "",
+    return [
+        (
+            row.id,
+            row.domains[0],
+            _notes(row.domains),
             badges[row.phase, bool(row.is_suspended)],
-            f"{row.runtime_driver.upper()} {row.runtime_version}", date_text(row.created_at),
-        ))  # fmt: skip
-    return cells
+            _runtime(row.runtime_driver, row.runtime_version),
+            date_text(row.created_at),
+        )
+        for row in rows
+    ]
+
+
+def _notes(domains: list[str]) -> Markup:
+    written = unicode_form(domains[0])
+    if not written and len(domains) == 1:
+        return _NOTHING
+    shown = _NOTE.format(f"shown as “{written}”") if written else _NOTHING
+    return shown + _NOTE.format(f"and {len(domains) - 1} more") if len(domains) > 1 else shown
