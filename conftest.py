@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -75,7 +76,9 @@ class PostgreSQL:
         self._binaries = binaries[-1]
         owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-        self._identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        self._identity: dict[str, Any] = (
+            {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
         self._run(
             "initdb",
             "-D",
@@ -125,7 +128,7 @@ class PostgreSQL:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory, registry: PluginRegistry) -> Iterator[PostgreSQL]:
+def postgresql(registry: PluginRegistry) -> Iterator[PostgreSQL]:
     """A PostgreSQL server of the tests' own."""
     folder = Path("/tmp") / f"hosthold-pg-{os.getpid()}"
     folder.mkdir(mode=0o700)

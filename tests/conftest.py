@@ -173,9 +173,9 @@ class RunningPlatform:
         assert site["phase"] == "ready", site["conditions"]
         return site
 
-    def gone(self, site_id: str) -> None:
+    def gone(self, site_id: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until nothing of a deleted site is known any more."""
-        until("the site to be gone", lambda: self.api("GET", f"/sites/{site_id}").status_code == 404 or None)
+        until("the site to be gone", lambda: self.api("GET", f"/sites/{site_id}").status_code == 404 or None, seconds)
 
     def visit(self, host: str, path: str = "/", method: str = "GET") -> tuple[int, str]:
         """A visit to a site through the web server: status and page; status 0 where the connection is closed."""

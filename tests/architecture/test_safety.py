@@ -17,7 +17,7 @@ SOURCES = sorted(
 )
 
 PROGRAMS = {
-    f"{CORE}/cli/run.py": "starts the platform's own processes",
+    f"{CORE}/cli/up.py": "starts the platform's own processes",
     f"{CORE}/node/probe.py": "runs the configuration tests of servers",
     f"{CORE}/node/process.py": "runs the services of sites",
     "examples/single_node/demo.py": "starts the platform",

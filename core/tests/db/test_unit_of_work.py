@@ -20,10 +20,14 @@ def test_bells_ring_only_after_the_commit(database: Database, bell: RecordingBel
 
 
 def test_an_error_rolls_everything_back_and_no_bell_rings(database: Database, bell: RecordingBell) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as uow:
-        uow.session.add(CounterRow(name="x", value=1))
-        uow.ring("site", "a")
-        raise ZeroDivisionError
+    def fail_half_way() -> None:
+        with database.write() as uow:
+            uow.session.add(CounterRow(name="x", value=1))
+            uow.ring("site", "a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_half_way()
     with database.read() as uow:
         assert uow.session.get(CounterRow, "x") is None
     assert bell.rung == []

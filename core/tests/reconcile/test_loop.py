@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from hosthold.db.unit_of_work import Database
-from hosthold.errors import Conflict, HostholdError, Rejected, Unavailable
+from hosthold.errors import Rejected, Unavailable
 from hosthold.nodes.jobs import NodeKind
 from hosthold.reconcile.loop import LEASE_MS, Loop
 from hosthold.sites import service
@@ -291,9 +291,8 @@ def test_r01_random_failures_and_deaths_end_in_exactly_the_declared_world(
                 case _:
                     clock.advance(random.randrange(LEASE_MS))
                     loop_over(world.database, memory, seed).run("site")
-        except (HostholdError, Killed) as error:
-            assert not isinstance(error, Conflict) or "taken" in error.detail
-            assert isinstance(error, (Rejected, Killed))
+        except (Rejected, Killed):
+            continue
     memory.before = memory.after = lambda order: None
     memory.judge = lambda desired: None
     for _ in range(5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TextIO
 
 import click
 from sqlalchemy import select
@@ -36,9 +37,7 @@ from hosthold.work.queue import WORKER, node_queue
     help="A file with the administrator's password ('-' reads it from standard input).",
 )
 @pass_context
-def init(
-    context: Context, email: str, name: str, state: Path | None, password_file: click.utils.LazyFile | None
-) -> None:
+def init(context: Context, email: str, name: str, state: Path | None, password_file: TextIO | None) -> None:
     """Set up the platform on this machine and print a link that signs the administrator in once.
 
     Makes the settings file, keys, database tables, the provider's account, the administrator, and this machine as a

@@ -56,6 +56,8 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
     supervisor = registry.driver("supervisor", settings.node.supervisor)
     assert isinstance(webserver, WebServerDriver)
     assert isinstance(supervisor, SupervisorDriver)
+    webserver.check()
+    supervisor.check()
     service = webserver.service(node)
     policy = Policy(
         node=node, uid_first=settings.node.uid_first, uid_last=settings.node.uid_last,

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from hosthold.cli import doctor, init, plan, plugins, run, sites, token
 from hosthold.cli.context import Context
 from hosthold.errors import HostholdError
+
+_COMMANDS = {
+    "init": ("hosthold.cli.init", "Set up the platform on this machine."),
+    "up": ("hosthold.cli.up", "Run the whole platform on this machine."),
+    "web": ("hosthold.cli.web", "Serve the API and the panel."),
+    "worker": ("hosthold.cli.worker", "Reconcile sites, deliver events, run jobs."),
+    "node": ("hosthold.cli.node", "Hold sites on this machine."),
+    "doctor": ("hosthold.cli.doctor", "Look at every part of the platform."),
+    "plugins": ("hosthold.cli.plugins", "List plugins and drivers with their state."),
+    "x": ("hosthold.cli.plugins", "Run a command of a plugin."),
+    "sites": ("hosthold.cli.sites", "List, show, create, suspend, resume, retry, delete sites."),
+    "plan": ("hosthold.cli.plan", "Show what would change for a site."),
+    "token": ("hosthold.cli.token", "API tokens and sign-in links."),
+}
+"""Each command's module and summary. A module is imported when its command is run: the node needs little of them."""
 
 
 class _Commands(click.Group):
     """Prints what Hosthold raises on purpose as what happened and what to do, without a traceback."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -36,16 +65,3 @@ class _Commands(click.Group):
 def main(ctx: click.Context, config: Path | None) -> None:
     """Hosthold: sites are declared, and kept as declared."""
     ctx.obj = Context(config)
-
-
-main.add_command(init.init)
-main.add_command(run.up)
-main.add_command(run.web)
-main.add_command(run.worker)
-main.add_command(run.node)
-main.add_command(doctor.doctor)
-main.add_command(plugins.plugins)
-main.add_command(plugins.x)
-main.add_command(sites.sites)
-main.add_command(plan.plan)
-main.add_command(token.token)

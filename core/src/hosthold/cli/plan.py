@@ -7,6 +7,7 @@ from click import style
 
 from hosthold.cli.context import Context, json_option, pass_context, print_json
 from hosthold.cli.sites import find
+from hosthold.cli.store import open_database, operator
 from hosthold.sites.planning import SitePlanView
 from hosthold.sites.planning import plan as ask
 from hosthold.work.node_orders import NodeQueueClient
@@ -20,8 +21,8 @@ _COLOURS = {"create": "green", "update": "yellow", "delete": "red", "+": "green"
 @pass_context
 def plan(context: Context, site: str, *, as_json: bool) -> None:
     """Show what would change for SITE, a domain name or identifier. Exit status 0: nothing; 2: something would."""
-    with context.database() as database:
-        actor = context.operator(database)
+    with open_database(context) as database:
+        actor = operator(database)
         with database.read() as uow:
             site_id = find(uow, actor, site).id
         nodes = NodeQueueClient(context.settings)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from hosthold.accounts.models import AccountRow
 from hosthold.cli.context import Context, json_option, pass_context, print_json, print_table
+from hosthold.cli.store import open_database, operator
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound
 from hosthold.sites import service
@@ -42,8 +43,8 @@ def list_sites(context: Context, *, as_json: bool) -> None:
     """List all sites, newest first."""
     views: list[SiteView] = []
     cursor: str | None = None
-    with context.database() as database, database.read() as uow:
-        actor = context.operator(database)
+    with open_database(context) as database, database.read() as uow:
+        actor = operator(database)
         while True:
             rows, cursor = service.page(uow, actor, 200, cursor)
             views += map(SiteView.of, rows)
@@ -75,8 +76,8 @@ def list_sites(context: Context, *, as_json: bool) -> None:
 @pass_context
 def show(context: Context, site: str, *, as_json: bool) -> None:
     """Show SITE, a domain name or identifier."""
-    with context.database() as database, database.read() as uow:
-        _print(SiteView.of(find(uow, context.operator(database), site)), as_json=as_json)
+    with open_database(context) as database, database.read() as uow:
+        _print(SiteView.of(find(uow, operator(database), site)), as_json=as_json)
 
 
 @sites.command()
@@ -100,8 +101,8 @@ def create(
     as_json: bool,
 ) -> None:
     """Declare a site for DOMAIN and wait until it is online."""
-    with context.database() as database:
-        actor = context.operator(database)
+    with open_database(context) as database:
+        actor = operator(database)
         with database.write() as uow:
             row = service.declare(
                 uow, actor, _draft(domain, aliases, version, document_root, account_named(uow, account))
@@ -116,8 +117,8 @@ def _declare(name: str, help_text: str) -> None:
     @json_option
     @pass_context
     def act(context: Context, site: str, *, wait: bool, as_json: bool) -> None:
-        with context.database() as database:
-            actor = context.operator(database)
+        with open_database(context) as database:
+            actor = operator(database)
             with database.write() as uow:
                 row = find(uow, actor, site)
                 if name == "delete":

@@ -10,6 +10,7 @@ from hosthold.auth.service import create_sign_in_link, user_by_email
 from hosthold.auth.token import TokenDraft, TokenView, create_token, revoke_token, token_page
 from hosthold.cli.context import Context, json_option, pass_context, print_json, print_table
 from hosthold.cli.sites import account_named
+from hosthold.cli.store import open_database, operator
 
 
 @click.group()
@@ -35,8 +36,8 @@ def create(
     context: Context, name: str, account: str | None, permissions: tuple[str, ...], days: int | None, *, as_json: bool
 ) -> None:
     """Make a token. Its secret is printed once and stored nowhere."""
-    with context.database() as database:
-        actor = context.operator(database)
+    with open_database(context) as database:
+        actor = operator(database)
         with database.write() as uow:
             draft = TokenDraft(
                 name=name,
@@ -56,8 +57,8 @@ def create(
 @pass_context
 def list_tokens(context: Context, *, as_json: bool) -> None:
     """List tokens; secrets are never shown again."""
-    with context.database() as database, database.read() as uow:
-        rows, _ = token_page(uow, context.operator(database), 200, None)
+    with open_database(context) as database, database.read() as uow:
+        rows, _ = token_page(uow, operator(database), 200, None)
         views = [TokenView.of(row) for row in rows]
     if as_json:
         print_json([view.model_dump(mode="json") for view in views])
@@ -78,8 +79,8 @@ def list_tokens(context: Context, *, as_json: bool) -> None:
 @pass_context
 def revoke(context: Context, token_id: str) -> None:
     """Make a token useless at once."""
-    with context.database() as database:
-        actor = context.operator(database)
+    with open_database(context) as database:
+        actor = operator(database)
         with database.write() as uow:
             revoke_token(uow, actor, token_id)
     click.echo("Revoked.")
@@ -90,6 +91,6 @@ def revoke(context: Context, token_id: str) -> None:
 @pass_context
 def sign_in_link(context: Context, email: str) -> None:
     """Print a link that signs the user with this e-mail address in once, within 15 minutes."""
-    with context.database() as database, database.write() as uow:
+    with open_database(context) as database, database.write() as uow:
         secret = create_sign_in_link(uow, user_by_email(uow, email).id)
     click.echo(f"{context.settings.public_url}/sign-in/link/{secret}")

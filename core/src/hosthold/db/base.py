@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, MetaData, String
 from sqlalchemy.dialects.postgresql import JSONB
@@ -34,11 +34,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {dict[str, Any]: Document, list[Any]: Document}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {dict[str, Any]: Document, list[Any]: Document}
 
 
 def below(path: str) -> tuple[str, str]:
-    """The range `[start, end)` of account paths that begin with `path`, which ends with a slash: '0' follows '/' in ASCII."""
+    """The range `[start, end)` of account paths that begin with `path`, a path with its last slash: '0' follows '/'."""
     return path, path.removesuffix("/") + "0"
 
 

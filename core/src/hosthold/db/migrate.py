@@ -61,7 +61,7 @@ def _exclusive(engine: Engine) -> Iterator[Connection]:
     """One transaction for a whole history, during which nobody else migrates."""
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
-            # Batch operations copy tables: foreign keys must not act on the way. The pragma works outside a transaction only.
+            # Batch operations copy tables, and foreign keys must not act then. The pragma works only outside.
             connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
             connection.rollback()
             try:

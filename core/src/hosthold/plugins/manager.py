@@ -108,7 +108,10 @@ class PluginRegistry:
         )
 
     def driver(self, kind: str, name: str) -> Driver[Any]:
-        """The driver of this name. Raises `NotInstalled` or `Misconfigured` saying why it cannot be used here."""
+        """The driver of this name. Raises `NotInstalled` or `Misconfigured` saying why it cannot be used.
+
+        A driver whose programs are missing on this machine is given all the same: it renders for machines that have them.
+        """
         try:
             record = self.record(name, f"driver:{kind}")
         except NotFound as error:
@@ -117,7 +120,7 @@ class PluginRegistry:
                 f"There is no {kind} driver {name}.",
                 hint=f"Install a plugin that provides it, or choose one of those that are ready: {known}.",
             ) from error
-        if record.state in (PluginState.ready, PluginState.unhealthy):
+        if record.state is not PluginState.misconfigured and (kind, name) in self._drivers:
             return self._drivers[kind, name]
         refusal = Misconfigured if record.state is PluginState.misconfigured else NotInstalled
         raise refusal(f"The {kind} driver {name} is {record.state}: {record.message}", hint=record.hint)

@@ -39,7 +39,7 @@ class Loop:
         self._database = database
         self._nodes = nodes
         self._kinds = {kind.name: kind for kind in kinds}
-        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        self._random = random or Random()
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from random import Random
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 10 * 60_000
 SETTLED_PAUSE_MS = 10 * 60_000
-"""How long a settled row rests until it is looked at for drift; with jitter below the 15 minutes that drift may stay unseen."""
+"""How long a settled row rests until it is looked at for drift; with jitter still less than 15 minutes."""
 
 
 def pause_ms(attempts: int, random: Random) -> int:
@@ -17,5 +17,5 @@ def pause_ms(attempts: int, random: Random) -> int:
 
 
 def rest_ms(random: Random) -> int:
-    """Milliseconds until a settled row is looked at again: spread, so that sites made together are not checked together."""
+    """Milliseconds until a settled row is looked at again; sites made together are not checked together."""
     return int(SETTLED_PAUSE_MS * random.uniform(0.7, 1.3))

@@ -55,7 +55,6 @@ class SiteKind:
         site = claim.value[0].model_dump(mode="json")
         if row.phase == Phase.ready and previous != Phase.ready:
             announce(uow, "on_site_ready", claim.subject, row.account_path, {"site": site})
-            uow.ring("event", claim.subject)
         if row.phase == Phase.failed and outcome.condition is not None:
             known = row.last_announced_reason
             if known != outcome.condition.reason:
@@ -66,8 +65,7 @@ class SiteKind:
                     row.account_path,
                     {"site": site, "condition": outcome.condition.model_dump(mode="json")},
                 )
-                uow.ring("event", claim.subject)
-        row.last_announced_reason = outcome.condition.reason if outcome.condition else ""
+            row.last_announced_reason = outcome.condition.reason if outcome.condition else ""
 
     def removed(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode]) -> None:
         """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""
@@ -75,7 +73,6 @@ class SiteKind:
             uow, "on_site_deleted", claim.subject, row.account_path, {"site": claim.value[0].model_dump(mode="json")}
         )
         announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
-        uow.ring("event", claim.subject)
         uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
         uow.session.delete(row)
 

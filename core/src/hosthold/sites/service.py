@@ -114,7 +114,8 @@ def declare(uow: UnitOfWork, actor: Actor, draft: SiteDraft) -> SiteRow:
     runtime = _runtime(uow, draft.runtime, limits, facts_of(node))
     now = uow.clock()
     row = SiteRow(
-        id=new_identifier(), account_id=account.id, account_path=account.path, node_id=node.id, name=f"s{uid:x}", uid=uid,
+        id=new_identifier(), account_id=account.id, account_path=account.path, node_id=node.id, uid=uid,
+        name=f"s{uid:x}",
         domains=list(map(str, domains)), runtime_driver=runtime.driver, runtime_version=runtime.version,
         runtime_settings=dict(runtime.settings), document_root=str(draft.document_root), limits=limits.model_dump(),
         is_suspended=False, generation=1, phase="pending", conditions=[], due_at=now, created_at=now,
@@ -180,7 +181,7 @@ def retry(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
 
 
 def delete(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
-    """Declare that the site shall be gone: files, user, names. The row stays until nothing of it is left on the node."""
+    """Declare that the site shall be gone: files, user, names. Its row stays until nothing of it is on the node."""
     row = get(uow, actor, site_id)
     if row.deleting:
         return row
@@ -310,7 +311,7 @@ def _runtime(uow: UnitOfWork, draft: RuntimeDraft, limits: Limits, facts: dict[s
 
 
 def _lock_names(uow: UnitOfWork) -> None:
-    """Make all who take names wait for each other, so that rules about other rows hold; SQLite has one writer anyway."""
+    """Make all who take names wait for each other, so that rules about other rows hold."""
     uow.session.execute(update(CounterRow).where(CounterRow.name == "uid").values(value=CounterRow.value))
 
 

@@ -1,0 +1,30 @@
+"""`hosthold node`: the process that holds sites."""
+
+from __future__ import annotations
+
+import click
+import structlog
+
+from hosthold.cli.context import Context, pass_context
+from hosthold.cli.local_node import local_agent
+from hosthold.cli.process import set_up_logging, stop_on_signals
+from hosthold.work.node_orders import NodeQueueServer
+
+log = structlog.get_logger()
+
+
+@click.command()
+@pass_context
+def node(context: Context) -> None:
+    """Hold sites on this machine: apply the orders of the worker. Runs as root where each site has its own user."""
+    set_up_logging()
+    stop = stop_on_signals()
+    agent = local_agent(context.settings, context.registry)
+    server = NodeQueueServer(context.settings, agent.handle)
+    agent.start()
+    log.info("node started", node=context.settings.node.name, isolation=context.settings.node_isolation)
+    try:
+        server.run(stop)
+    finally:
+        agent.stop()
+    log.info("node stopped")
