@@ -140,8 +140,8 @@ TYPES = {kind.slug: kind for kind in (
 )}  # fmt: skip
 
 _KINDS: tuple[tuple[type[HostholdError], ProblemType], ...] = (
-    (errors.InvalidInput, INVALID_INPUT),
     (errors.Conflict, CONFLICT),
+    (errors.InvalidInput, INVALID_INPUT),
     (errors.NotFound, NOT_FOUND),
     (errors.PreconditionFailed, PRECONDITION_FAILED),
     (errors.NotAuthenticated, NOT_AUTHENTICATED),
