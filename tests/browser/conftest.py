@@ -25,9 +25,9 @@ OPTIONS = [
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests."""
+    """One Chromium for the tests of a file. It ends with them: no other event loop can run in its thread meanwhile."""
     if not CHROMIUM.exists():
         pytest.fail("Chromium is not installed; run scripts/test, which installs it.")
     with sync_playwright() as playwright:
@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def signed_in(browser: Browser, platform: RunningPlatform) -> StorageState:
     """The cookies of an administrator who signed in by link."""
     context = browser.new_context()
