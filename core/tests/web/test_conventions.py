@@ -275,3 +275,18 @@ def test_s52_what_a_caller_sends_cannot_break_out_of_a_header_or_a_log_line(
         assert answer.status_code in (404, 422)
         assert "\x1b" not in answer.text
     assert "\x1b]" not in capsys.readouterr().out
+
+
+def test_the_list_shows_each_site_exactly_as_it_is_read_alone(world: World) -> None:
+    body = {"domain": "a.test", "aliases": ["b.test", "c.test"], "runtime": {"settings": {"memory_limit": "64M"}}}
+    assert world.call("alice", "POST", "/api/v1/sites", json=body).status_code == 202
+    failed = world.site("carol", "d.test")
+    condition = {"reason": "CheckFailed", "message": 'Said "no".', "hint": "Ask again.", "is_permanent": True}
+    with world.platform.database.write() as uow:
+        row = uow.session.get_one(SiteRow, failed["id"])
+        row.phase, row.conditions, row.is_suspended = "failed", [condition], True
+
+    for name, count in (("root", 2), ("alice", 1), ("reseller", 1)):
+        listed = world.call(name, "GET", "/api/v1/sites").json()["items"]
+        assert len(listed) == count
+        assert listed == [world.call(name, "GET", f"/api/v1/sites/{site['id']}").json() for site in listed]

@@ -13,5 +13,4 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"}, example
 
 def moment(milliseconds: int) -> Moment:
     """The moment that lies this many milliseconds after 1970 began in UTC."""
-    whole = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{whole:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
