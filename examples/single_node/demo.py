@@ -215,9 +215,7 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=8600, help="the panel's port; sites use the next one (default: 8600)"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="try everything on a second site, print one JSON line"
-    )
+    parser.add_argument("--check", action="store_true", help="try everything on a second site, print one JSON line")
     options = parser.parse_args()
     demo = Demo(options.state.absolute(), options.port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -30,7 +30,9 @@ def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = folder / "redis.sock"
     server = subprocess.Popen(
         [executable, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin"},
     )
     try:
         deadline = time.monotonic() + 10

@@ -24,8 +24,16 @@ from sqlalchemy import select
 from core.tests.work.conftest import Listening
 
 DAY_MS = 86_400_000
-SITE = Site(id=new_identifier(), account_id=new_identifier(), name="h-abc", uid=200_001, domains=("example.com",),
-            runtime=Runtime(driver="php", version="8.2"), document_root="public", limits=Limits())
+SITE = Site(
+    id=new_identifier(),
+    account_id=new_identifier(),
+    name="h-abc",
+    uid=200_001,
+    domains=("example.com",),
+    runtime=Runtime(driver="php", version="8.2"),
+    document_root="public",
+    limits=Limits(),
+)
 CONDITION = Condition(reason="RuntimeMissing", message="PHP 8.2 is missing.", hint="Install it.")
 
 

@@ -25,9 +25,14 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 def order(seconds: float = 5, node: str = "local") -> NodeOrder:
     now = datetime.now(UTC)
-    return NodeOrder(id=new_identifier(), node=node, action=OrderAction.inspect, issued_at=now,
-                     expires_at=now + timedelta(seconds=seconds),
-                     desired=(Desired(subject="site:a", label="a", generation=1, fence=1),))
+    return NodeOrder(
+        id=new_identifier(),
+        node=node,
+        action=OrderAction.inspect,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=seconds),
+        desired=(Desired(subject="site:a", label="a", generation=1, fence=1),),
+    )
 
 
 def acknowledge(received: NodeOrder) -> OrderReply:

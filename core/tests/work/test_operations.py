@@ -224,8 +224,10 @@ def test_r16_an_operation_that_kills_every_worker_is_given_up(database: Database
     assert deaths == MAX_ATTEMPTS
 
 
-@pytest.mark.parametrize(("error", "reason"), [(Misconfigured("No key.", hint="Set it."), "Misconfigured"),
-                                               (KeyError("hunter2"), "KeyError")])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Misconfigured("No key.", hint="Set it."), "Misconfigured"), (KeyError("hunter2"), "KeyError")],
+)
 def test_a_lasting_failure_ends_the_operation_with_its_reason_and_no_secret(
     database: Database, error: Exception, reason: str
 ) -> None:

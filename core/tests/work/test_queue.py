@@ -112,8 +112,13 @@ def test_s06_forged_messages_are_dropped_with_a_security_event_and_the_next_is_r
 
 
 def queue_of_the_same_store(queue: Queue) -> Queue:
-    twin = Queue(queue.name, results=False, serializer=queue.serializer, storage_class=type(queue.storage),
-                 **queue.storage_kwargs)
+    twin = Queue(
+        queue.name,
+        results=False,
+        serializer=queue.serializer,
+        storage_class=type(queue.storage),
+        **queue.storage_kwargs,
+    )
     twin.storage.close()
     twin.storage = queue.storage
     return twin

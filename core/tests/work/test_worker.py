@@ -38,8 +38,16 @@ from core.tests.work.conftest import Listening
 pytestmark = pytest.mark.usefixtures("quick")
 
 ACTOR = Actor(label="ann", account_id=new_identifier(), account_path="/a", permissions=frozenset("*"))
-SITE = Site(id=new_identifier(), account_id=new_identifier(), name="h-abc", uid=200_001, domains=("example.com",),
-            runtime=Runtime(driver="php", version="8.2"), document_root="public", limits=Limits())
+SITE = Site(
+    id=new_identifier(),
+    account_id=new_identifier(),
+    name="h-abc",
+    uid=200_001,
+    domains=("example.com",),
+    runtime=Runtime(driver="php", version="8.2"),
+    document_root="public",
+    limits=Limits(),
+)
 
 
 class Nouns:
@@ -82,12 +90,25 @@ def rare_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def working(database: Database, listening: Listening, *, nouns: Nouns | None = None,
-            handlers: Mapping[str, Handler] | None = None, plugins: dict[str, Plugin] | None = None,
-            jobs: tuple[Job, ...] = (), settings: Settings | None = None) -> Iterator[None]:
+def working(
+    database: Database,
+    listening: Listening,
+    *,
+    nouns: Nouns | None = None,
+    handlers: Mapping[str, Handler] | None = None,
+    plugins: dict[str, Plugin] | None = None,
+    jobs: tuple[Job, ...] = (),
+    settings: Settings | None = None,
+) -> Iterator[None]:
     registry = listening(plugins or {})
-    worker = Worker(database, registry, nouns or Nouns(), Operations(database, handlers or {}),
-                    Schedule(database, registry, jobs), settings or database.settings)
+    worker = Worker(
+        database,
+        registry,
+        nouns or Nouns(),
+        Operations(database, handlers or {}),
+        Schedule(database, registry, jobs),
+        settings or database.settings,
+    )
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
@@ -159,8 +180,14 @@ def test_r02_r15_work_that_nobody_rang_for_is_found(
     nouns = Nouns()
     Hears.told.clear()
     job = Job("tidy", timedelta(hours=1), lambda: done.append("job"))
-    with working(database, listening, nouns=nouns, plugins={"a": Hears()}, jobs=(job,),
-                 handlers={"restart_runtime": lambda _run: done.append("operation")}):
+    with working(
+        database,
+        listening,
+        nouns=nouns,
+        plugins={"a": Hears()},
+        jobs=(job,),
+        handlers={"restart_runtime": lambda _run: done.append("operation")},
+    ):
         ask(database, "unheard")
         with database.write() as uow:
             announce(uow, "on_site_ready", "site:1", "/a", {"site": SITE.model_dump(mode="json")})
@@ -261,8 +288,9 @@ def test_a_crash_of_one_piece_of_work_is_logged_and_stops_nothing(
 def test_the_worker_leaves_the_signals_of_its_process_alone(database: Database, listening: Listening) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     registry = listening({})
-    worker = Worker(database, registry, Nouns(), Operations(database, {}), Schedule(database, registry, []),
-                    database.settings)
+    worker = Worker(
+        database, registry, Nouns(), Operations(database, {}), Schedule(database, registry, []), database.settings
+    )
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
     worker.run(stop)

@@ -59,8 +59,11 @@ class Deliverer:
                 events = select(EventRow.id).where(EventRow.name == hook)
                 uow.session.execute(
                     update(DeliveryRow)
-                    .where(DeliveryRow.state == ABSENT, DeliveryRow.event_id.in_(events),
-                           DeliveryRow.plugin.in_(self._registry.implementing(hook)))
+                    .where(
+                        DeliveryRow.state == ABSENT,
+                        DeliveryRow.event_id.in_(events),
+                        DeliveryRow.plugin.in_(self._registry.implementing(hook)),
+                    )
                     .values(state=PENDING, due_at=uow.clock(), attempts=0, last_error="")
                     .execution_options(synchronize_session=False)
                 )
@@ -71,9 +74,11 @@ class Deliverer:
             with self._database.write() as uow:
                 oldest = uow.clock() - KEPT // timedelta(milliseconds=1)
                 waiting = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state != DONE)
-                events = list(uow.session.scalars(
-                    select(EventRow.id).where(EventRow.at < oldest, EventRow.is_dispatched, ~waiting).limit(_BATCH)
-                ))
+                events = list(
+                    uow.session.scalars(
+                        select(EventRow.id).where(EventRow.at < oldest, EventRow.is_dispatched, ~waiting).limit(_BATCH)
+                    )
+                )
                 if not events:
                     return
                 uow.session.execute(delete(DeliveryRow).where(DeliveryRow.event_id.in_(events)))
@@ -91,8 +96,11 @@ class Deliverer:
                 for event in uow.session.scalars(query):
                     event.is_dispatched = True
                     for plugin in self._registry.implementing(event.name):
-                        uow.session.add(DeliveryRow(id=new_identifier(), event_id=event.id, plugin=plugin,
-                                                    state=PENDING, due_at=uow.clock()))
+                        uow.session.add(
+                            DeliveryRow(
+                                id=new_identifier(), event_id=event.id, plugin=plugin, state=PENDING, due_at=uow.clock()
+                            )
+                        )
 
     def _claim(self) -> tuple[DeliveryRow, EventRow] | None:
         with self._database.read() as uow:
@@ -109,8 +117,13 @@ class Deliverer:
 
     def _deliver(self, claim: DeliveryRow, event: EventRow) -> None:
         if claim.plugin not in self._registry.implementing(event.name):
-            self._settle(claim, event, ABSENT, f"The plugin {claim.plugin} is not here, or no longer listens to "
-                         f"{event.name}. Install and enable it, and restart the worker; then this is delivered.")
+            self._settle(
+                claim,
+                event,
+                ABSENT,
+                f"The plugin {claim.plugin} is not here, or no longer listens to "
+                f"{event.name}. Install and enable it, and restart the worker; then this is delivered.",
+            )
             return
         try:
             with kept(self._database, claim):
@@ -130,8 +143,13 @@ class Deliverer:
             row.lease_until = 0
             row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
         (log.info if state == DONE else log.warning)(
-            "event delivered" if state == DONE else "event not delivered", hook=event.name, subject=event.subject,
-            plugin=claim.plugin, state=state, attempt=claim.attempts, cause=error or None,
+            "event delivered" if state == DONE else "event not delivered",
+            hook=event.name,
+            subject=event.subject,
+            plugin=claim.plugin,
+            state=state,
+            attempt=claim.attempts,
+            cause=error or None,
         )
 
 

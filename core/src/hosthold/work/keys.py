@@ -46,12 +46,16 @@ class Keyring:
         for number, line in enumerate(_read_private(path).splitlines(), start=1):
             match = _LINE.fullmatch(line)
             if match is None:
-                raise Misconfigured(f"Line {number} of {path} is not a key identifier and a hexadecimal key.",
-                                    hint="Make a new key file with `hosthold init`.")
+                raise Misconfigured(
+                    f"Line {number} of {path} is not a key identifier and a hexadecimal key.",
+                    hint="Make a new key file with `hosthold init`.",
+                )
             key = bytes.fromhex(match["key"])
             if len(set(key)) < _LEAST_DISTINCT_BYTES:
-                raise Misconfigured(f"The key in line {number} of {path} is not random.",
-                                    hint="Make a new key file with `hosthold init`.")
+                raise Misconfigured(
+                    f"The key in line {number} of {path} is not random.",
+                    hint="Make a new key file with `hosthold init`.",
+                )
             keys[match["id"]] = key
         if not keys:
             raise Misconfigured(f"{path} holds no key.", hint="Make a new key file with `hosthold init`.")
@@ -107,8 +111,10 @@ def _read_private(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise Misconfigured(f"The key file {path} cannot be opened: {error.strerror}.",
-                            hint="Make one with `hosthold init`, or copy the platform's.") from None
+        raise Misconfigured(
+            f"The key file {path} cannot be opened: {error.strerror}.",
+            hint="Make one with `hosthold init`, or copy the platform's.",
+        ) from None
     with os.fdopen(descriptor) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:

@@ -50,8 +50,10 @@ class NodeQueueClient:
             raise
         except Exception as error:  # every store has exceptions of its own for being away
             log.warning("order not sent", node=order.node, order=order.id, cause=type(error).__name__)
-            raise Unavailable(f"The queue of the node {order.node} failed; whether the order arrived is unknown.",
-                              hint="Run `hosthold doctor`.") from error
+            raise Unavailable(
+                f"The queue of the node {order.node} failed; whether the order arrived is unknown.",
+                hint="Run `hosthold doctor`.",
+            ) from error
 
     def close(self) -> None:
         """Close all queues."""
@@ -62,22 +64,28 @@ class NodeQueueClient:
     def _exchange(self, order: NodeOrder) -> OrderReply:
         queue, task_type = self._queue(order.node)
         if queue.pending_count() >= MAX_WAITING_ORDERS:
-            raise Unavailable(f"The node {order.node} does not take its orders; nothing was asked of it.",
-                              hint="Start `hosthold node` there, or look at its log.")
+            raise Unavailable(
+                f"The node {order.node} does not take its orders; nothing was asked of it.",
+                hint="Start `hosthold node` there, or look at its log.",
+            )
         queue.enqueue(task_type((), {"order": order.model_dump_json()}, id=order.id))
         seconds = (order.expires_at - order.issued_at).total_seconds()
         if not queue.storage.wait_result(order.id, timeout=max(seconds, 0.001)):
             _forget_unread_replies(queue)
-            raise Unavailable(f"The node {order.node} gave no answer in {seconds:.0f} s.",
-                              hint="It is asked again. If it stays so, look at the log of `hosthold node` there.")
+            raise Unavailable(
+                f"The node {order.node} gave no answer in {seconds:.0f} s.",
+                hint="It is asked again. If it stays so, look at the log of `hosthold node` there.",
+            )
         try:
             reply = OrderReply.model_validate_json(queue.get(order.id) or "")
         except (QueueError, ValidationError):
             reply = None
         if reply is None or reply.order_id != order.id:
             log.warning("reply refused", node=order.node, order=order.id, is_security_event=True)
-            raise Unavailable(f"The answer of the node {order.node} cannot be trusted; it was dropped.",
-                              hint="Check who else can reach the node's queue, and that both hold its newest key.")
+            raise Unavailable(
+                f"The answer of the node {order.node} cannot be trusted; it was dropped.",
+                hint="Check who else can reach the node's queue, and that both hold its newest key.",
+            )
         return reply
 
     def _queue(self, node: str) -> tuple[Queue, Any]:
@@ -118,10 +126,19 @@ class NodeQueueServer:
                 raise ValueError("its identifier differs from the message's")
         except (KeyError, TypeError, ValueError) as error:
             fields = error.errors(include_input=False) if isinstance(error, ValidationError) else []
-            log.warning("order refused", order=order_id, is_security_event=True, cause=type(error).__name__,
-                        fields=[".".join(map(str, field["loc"])) for field in fields[:10]])
-            reply = _refusal(order_id, "OrderNotUnderstood", "The node cannot read this order, and did nothing.",
-                             "Run the same version of Hosthold on the node and on the platform.")
+            log.warning(
+                "order refused",
+                order=order_id,
+                is_security_event=True,
+                cause=type(error).__name__,
+                fields=[".".join(map(str, field["loc"])) for field in fields[:10]],
+            )
+            reply = _refusal(
+                order_id,
+                "OrderNotUnderstood",
+                "The node cannot read this order, and did nothing.",
+                "Run the same version of Hosthold on the node and on the platform.",
+            )
         else:
             reply = self._handled(order)
         self._queue.put_result(order_id, reply.model_dump_json())
@@ -131,8 +148,12 @@ class NodeQueueServer:
             return self._handle(order)
         except Exception as error:
             log.exception("order failed", order=order.id, action=order.action)
-            return _refusal(order.id, "NodeFailed", f"The node was stopped by an unexpected {type(error).__name__}.",
-                            "The log of `hosthold node` has the details. It is tried again by itself.")
+            return _refusal(
+                order.id,
+                "NodeFailed",
+                f"The node was stopped by an unexpected {type(error).__name__}.",
+                "The log of `hosthold node` has the details. It is tried again by itself.",
+            )
 
 
 def _refusal(order_id: str, reason: str, message: str, hint: str) -> OrderReply:

@@ -57,8 +57,9 @@ class Run:
         self._database = database
         self._claim = claim
         self.fence = claim.fence
-        self.operation = Operation(claim.id, claim.kind, claim.subject, claim.account_path, claim.parameters,
-                                   claim.requested_by)
+        self.operation = Operation(
+            claim.id, claim.kind, claim.subject, claim.account_path, claim.parameters, claim.requested_by
+        )
         self.may_have_acted = False
         """Whether the last step was begun, did not finish, and must not run twice."""
 
@@ -72,8 +73,10 @@ class Run:
         if recorded is not None and recorded["state"] == FINISHED:
             return recorded["result"]
         if recorded is not None and not is_repeatable:
-            raise Interrupted(f"The worker stopped in the step {name!r}; whether that took effect is unknown.",
-                              hint="Look whether it did. If not, ask for it again with a new idempotency key.")
+            raise Interrupted(
+                f"The worker stopped in the step {name!r}; whether that took effect is unknown.",
+                hint="Look whether it did. If not, ask for it again with a new idempotency key.",
+            )
         self._record(name, STARTED, None)
         self.may_have_acted = not is_repeatable
         result = act()
@@ -96,16 +99,34 @@ Handler = Callable[[Run], Mapping[str, Any] | None]
 """Carries out operations of one kind, all effects inside steps. Returns the result to keep, as JSON values."""
 
 
-def request(uow: UnitOfWork, actor: Actor, kind: str, subject: str, account_path: str, parameters: Mapping[str, Any],
-            idempotency_key: str) -> OperationRow:
+def request(
+    uow: UnitOfWork,
+    actor: Actor,
+    kind: str,
+    subject: str,
+    account_path: str,
+    parameters: Mapping[str, Any],
+    idempotency_key: str,
+) -> OperationRow:
     """Ask for an act; the worker begins once this is committed. The same key in the same account gives the same row.
 
     Raises `Conflict` if the key was used in this account for something else.
     """
     key = hashlib.sha256(f"{account_path}\0{idempotency_key}".encode()).hexdigest()
-    row = OperationRow(id=new_identifier(), kind=kind, idempotency_key=key, subject=subject, account_path=account_path,
-                       parameters=dict(parameters), state=PENDING, steps=[], result={}, due_at=uow.clock(),
-                       requested_by=actor.label, created_at=uow.clock())
+    row = OperationRow(
+        id=new_identifier(),
+        kind=kind,
+        idempotency_key=key,
+        subject=subject,
+        account_path=account_path,
+        parameters=dict(parameters),
+        state=PENDING,
+        steps=[],
+        result={},
+        due_at=uow.clock(),
+        requested_by=actor.label,
+        created_at=uow.clock(),
+    )
     known = select(OperationRow).where(OperationRow.idempotency_key == key)
     existing = uow.session.scalar(known)
     if existing is None:
@@ -118,8 +139,10 @@ def request(uow: UnitOfWork, actor: Actor, kind: str, subject: str, account_path
         uow.ring("operation", row.id)
         return row
     if (existing.kind, existing.subject, existing.parameters) != (kind, subject, row.parameters):
-        raise Conflict("This idempotency key was used for another request; nothing was begun.",
-                       hint="Use a new key for a new request.")
+        raise Conflict(
+            "This idempotency key was used for another request; nothing was begun.",
+            hint="Use a new key for a new request.",
+        )
     return existing
 
 
@@ -141,8 +164,11 @@ class Operations:
 
     def _claim(self) -> OperationRow | None:
         with self._database.read() as uow:
-            due = select(OperationRow).where(OperationRow.due_at.is_not(None), OperationRow.kind.in_(self._handlers),
-                                             is_free(OperationRow, uow.clock()))
+            due = select(OperationRow).where(
+                OperationRow.due_at.is_not(None),
+                OperationRow.kind.in_(self._handlers),
+                is_free(OperationRow, uow.clock()),
+            )
             if uow.session.scalar(due.with_only_columns(OperationRow.id).limit(1)) is None:
                 return None
         with self._database.write() as uow:
@@ -158,8 +184,10 @@ class Operations:
         run = Run(self._database, claim)
         try:
             if claim.attempts > MAX_ATTEMPTS:
-                raise Interrupted("Each worker that began this operation stopped in the middle of it.",
-                                  hint="Look into the workers' logs for the cause, then ask for it again.")
+                raise Interrupted(
+                    "Each worker that began this operation stopped in the middle of it.",
+                    hint="Look into the workers' logs for the cause, then ask for it again.",
+                )
             with kept(self._database, claim):
                 result = self._handlers[claim.kind](run)
         except LeaseLost as error:
@@ -192,8 +220,15 @@ class Operations:
             row.lease_until = 0
             row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
             _announce(uow, row)
-        (log.warning if error else log.info)("operation settled", operation=claim.id, kind=claim.kind, state=state,
-                                             subject=claim.subject, attempt=claim.attempts, cause=error or None)
+        (log.warning if error else log.info)(
+            "operation settled",
+            operation=claim.id,
+            kind=claim.kind,
+            state=state,
+            subject=claim.subject,
+            attempt=claim.attempts,
+            cause=error or None,
+        )
 
 
 def _announce(uow: UnitOfWork, row: OperationRow) -> None:

@@ -18,8 +18,15 @@ def announce(uow: UnitOfWork, name: str, subject: str, account_path: str, payloa
     Plugins are told after commit, each separately and at least once; watchers of the account see it at once.
     """
     uow.session.add(
-        EventRow(id=new_identifier(), at=uow.clock(), name=name, subject=subject, account_path=account_path,
-                 payload=dict(payload), is_dispatched=name == CHANGED)
+        EventRow(
+            id=new_identifier(),
+            at=uow.clock(),
+            name=name,
+            subject=subject,
+            account_path=account_path,
+            payload=dict(payload),
+            is_dispatched=name == CHANGED,
+        )
     )
     if name != CHANGED:
         uow.ring("event", subject)

@@ -58,14 +58,26 @@ def open_queue(settings: Settings, name: str, keyring: Keyring) -> Queue:
         raise Misconfigured(f"{name!r} cannot be the name of a queue.", hint="Use a short lower-case node name.")
     logging.getLogger("huey").setLevel(logging.WARNING)  # its line for every task says less than ours
     storage, options = _storage(settings, name)
-    return Queue(name, results=False, utc=True, immediate=False, serializer=MacJsonSerializer(keyring),
-                 storage_class=storage, **options)
+    return Queue(
+        name,
+        results=False,
+        utc=True,
+        immediate=False,
+        serializer=MacJsonSerializer(keyring),
+        storage_class=storage,
+        **options,
+    )
 
 
 def _storage(settings: Settings, name: str) -> tuple[type[BaseStorage], dict[str, Any]]:
     if settings.queue_kind == "redis":
-        return RedisStorage, {"url": settings.queue.url, "blocking": True, "read_timeout": READ_TIMEOUT,
-                              "notify_result": True, "clean_name": False}
+        return RedisStorage, {
+            "url": settings.queue.url,
+            "blocking": True,
+            "read_timeout": READ_TIMEOUT,
+            "notify_result": True,
+            "clean_name": False,
+        }
     if settings.queue_kind == "postgresql":
         from hosthold.work.store_postgresql import SchemaPostgresStorage  # its driver is an optional dependency
 

@@ -37,8 +37,10 @@ class MacJsonSerializer(Serializer):  # type: ignore[misc]  # huey ships no type
         head = VERSION + b"." + key_id.encode()
         frame = b".".join((head, _mac(key, head, body), body))
         if len(frame) > MAX_MESSAGE_BYTES:
-            raise QueueError(f"A message of {len(frame)} bytes exceeds the {MAX_MESSAGE_BYTES} that a queue takes.",
-                             hint="Send the work in smaller parts.")
+            raise QueueError(
+                f"A message of {len(frame)} bytes exceeds the {MAX_MESSAGE_BYTES} that a queue takes.",
+                hint="Send the work in smaller parts.",
+            )
         return frame
 
     def _deserialize(self, data: bytes) -> Any:

@@ -22,8 +22,13 @@ class SchemaPostgresStorage(PostgresStorage):  # type: ignore[misc]  # huey ship
         self._connections: list[psycopg.Connection[Any]] = []
         self._reply_connections: deque[psycopg.Connection[Any]] = deque()
         dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-        super().__init__(name, dsn=dsn, read_timeout=read_timeout, table_prefix=self._schema,
-                         options=f"-csearch_path={self._schema} -csynchronous_commit=off")
+        super().__init__(
+            name,
+            dsn=dsn,
+            read_timeout=read_timeout,
+            table_prefix=self._schema,
+            options=f"-csearch_path={self._schema} -csynchronous_commit=off",
+        )
 
     def initialize_schema(self) -> None:
         """Make schema and tables; processes that start together take turns."""

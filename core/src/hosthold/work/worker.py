@@ -47,8 +47,15 @@ class _Consumer(Consumer):  # type: ignore[misc]  # huey ships no types
 class Worker:
     """Runs everything that works in the background until it is told to stop. Several workers may run side by side."""
 
-    def __init__(self, database: Database, registry: PluginRegistry, loop: Reconciler, operations: Operations,
-                 schedule: Schedule, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: PluginRegistry,
+        loop: Reconciler,
+        operations: Operations,
+        schedule: Schedule,
+        settings: Settings,
+    ) -> None:
         self._deliverer = Deliverer(database, registry)
         self._sources: dict[str, Callable[[], Any]] = {
             "event": self._deliverer.run,
