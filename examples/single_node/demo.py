@@ -106,7 +106,8 @@ class Demo:
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """A request to the public API: its status, and its JSON."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", method=method, data=None if body is None else json.dumps(body).encode(),
+            f"http://127.0.0.1:{self.port}{path}", method=method,
+            data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:

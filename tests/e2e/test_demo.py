@@ -36,7 +36,8 @@ def test_an_ordinary_user_runs_the_demo_from_a_fresh_checkout() -> None:
         _copy_checkout(folder)
         environment = {**os.environ, "HOME": str(folder), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         done = subprocess.run(
-            ["scripts/demo", "--check", "--port", str(free_port())], cwd=folder, env=environment, capture_output=True,
+            [str(folder / "scripts/demo"), "--check", "--port", str(free_port())],
+            cwd=folder, env=environment, capture_output=True,
             text=True, timeout=300, user=NOBODY, group=NOBODY, extra_groups=[],
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(file: Path | None = None) -> Settings:
-    """Read the settings from `file`, else from `HOSTHOLD_CONFIG`, else from `/etc/hosthold/hosthold.toml` if it is there.
+    """Read the settings from `file`, else `HOSTHOLD_CONFIG`, else `/etc/hosthold/hosthold.toml` if it is there.
 
     Raises `Misconfigured` naming the file and each key that cannot be accepted.
     """

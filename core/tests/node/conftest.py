@@ -47,7 +47,7 @@ class MemorySupervisor(SupervisorDriver[DriverSettings]):
         self.refuse: set[str] = set()
         self.calls: list[tuple[str, str]] = []
 
-    def attach(self, node: Node, services: tuple[Service, ...]) -> None:  # noqa: ARG002 - one dictionary, one node
+    def attach(self, node: Node, services: tuple[Service, ...]) -> None:
         self.services = {service.name: service for service in services}
 
     def start(self, service: Service) -> None:

@@ -229,7 +229,8 @@ def test_a_driver_or_plugin_that_cannot_render_fails_its_site_alone(
 
 def test_a_live_site_whose_user_is_not_rendered_is_braked() -> None:
     from hosthold.reconcile.safety import Braked, brake
-    from hosthold.types.resource import Directory, Owner
+    from hosthold.types.node import Owner
+    from hosthold.types.resource import Directory
     from hosthold.types.text import AbsolutePath
 
     home = Directory(path=AbsolutePath("/x/sites/s1"), owner=Owner(uid=0, gid=0), mode=0o711)

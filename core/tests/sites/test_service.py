@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.sites import service
+from hosthold.sites.models import DomainNameRow
+from hosthold.sites.names import DomainTaken
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
 from pydantic import ValidationError
@@ -35,7 +37,7 @@ def test_unix_numbers_differ_and_are_never_given_out_again(world: World) -> None
         row = service.get(uow, world.alice, first.id)
         first_uid = row.uid
         for name in row.domains:
-            uow.session.delete(uow.session.get_one(service.DomainNameRow, name))
+            uow.session.delete(uow.session.get_one(DomainNameRow, name))
         uow.session.flush()
         uow.session.delete(row)
     second = declare(world, world.alice, "one.test")
@@ -46,7 +48,7 @@ def test_unix_numbers_differ_and_are_never_given_out_again(world: World) -> None
 @pytest.mark.parametrize("bad", ["taken.test", "www.taken.test", "TAKEN.test.", "sub.taken.test", "x.y.taken.test"])
 def test_s60_names_of_others_and_names_below_them_are_refused(world: World, bad: str) -> None:
     declare(world, world.alice, "taken.test", aliases=["www.taken.test"])
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(DomainTaken) as caught:
         declare(world, world.bob, bad)
     assert caught.value.errors[0].pointer == "/domain"
 

@@ -17,7 +17,7 @@ class SupervisorDriver(Driver[S]):
 
     @abstractmethod
     def attach(self, node: Node, services: tuple[Service, ...]) -> None:
-        """Begin to supervise a node: find what still runs of `services`, start the others, end what is not among them."""
+        """Begin to supervise a node: find what still runs of `services`, start the others, end what is not of them."""
 
     @abstractmethod
     def start(self, service: Service) -> None:

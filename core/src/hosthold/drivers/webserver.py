@@ -39,7 +39,7 @@ class WebServerDriver(Driver[S]):
 
     @abstractmethod
     def check_command(self, node: Node) -> tuple[str, ...]:
-        """The argument vector that tests the configuration on disk: exit status 0 means good, the cause is on stderr."""
+        """The argument vector that tests the configuration on disk: exit status 0 is good, the cause is on stderr."""
 
     @abstractmethod
     def render_node(self, node: Node) -> Rendered:

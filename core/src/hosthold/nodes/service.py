@@ -58,7 +58,7 @@ def node_of(row: NodeRow) -> Node:
 
 
 def register(uow: UnitOfWork, node: Node, uid_first: int) -> NodeRow:
-    """Declare a node, or note that its description changed. `uid_first` is where Unix numbers begin on a new platform."""
+    """Declare a node, or note that it changed. `uid_first` is where Unix numbers begin on a new platform."""
     description = node.model_dump(mode="json", exclude={"facts"})
     row = uow.session.scalar(select(NodeRow).where(NodeRow.name == node.name))
     if row is None:

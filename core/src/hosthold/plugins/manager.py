@@ -110,7 +110,7 @@ class PluginRegistry:
     def driver(self, kind: str, name: str) -> Driver[Any]:
         """The driver of this name. Raises `NotInstalled` or `Misconfigured` saying why it cannot be used.
 
-        A driver whose programs are missing on this machine is given all the same: it renders for machines that have them.
+        A driver whose programs are missing on this machine is given all the same: it renders for others that have them.
         """
         try:
             record = self.record(name, f"driver:{kind}")

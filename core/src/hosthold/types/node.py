@@ -41,7 +41,7 @@ class Listen(Frozen):
 
 
 class NodeLayout(Frozen):
-    """Where things lie on a node. `state` survives a reboot; `run` need not. Only the node writes here, save inside homes."""
+    """Where things lie on a node. `state` survives a reboot, `run` need not. Outside of homes only the node writes."""
 
     state: AbsolutePath
     run: AbsolutePath

@@ -72,7 +72,7 @@ class File(Frozen):
 
 
 class Link(Frozen):
-    """A symbolic link. Its owner counts: a web server may follow only links that belong to the owner of their target."""
+    """A symbolic link. Its owner counts: a web server may follow only links whose target belongs to the same owner."""
 
     kind: Literal["link"] = "link"
     path: AbsolutePath
@@ -178,7 +178,7 @@ class Change(Frozen):
     summary: str
     """One line for people."""
     diff: str = ""
-    """For a file, a unified diff; for anything else, the attributes before and after. Secrets are not in files that diff shows."""
+    """For a file, a unified diff; for anything else, the attributes before and after. Shown files hold no secret."""
     is_drift: bool = False
     """Whether the present state was changed by somebody else since the node last wrote it."""
 

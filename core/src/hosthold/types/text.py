@@ -102,7 +102,7 @@ class Domain(ValidatedText):
 
 
 class UnixName(ValidatedText):
-    """The name of a Unix account that the platform made: a letter, then lower-case letters, digits and hyphens, 31 at most."""
+    """The name of a Unix account of the platform: a letter, then lower-case letters, digits, hyphens; 31 at most."""
 
     __slots__ = ()
 
@@ -153,7 +153,7 @@ class AbsolutePath(ValidatedText):
 
 
 class RelativePath(ValidatedText):
-    """A path inside a folder, such as `public` or `app/public`; it cannot climb out and does not start with a hyphen."""
+    """A path inside a folder, such as `public` or `app/public`; it cannot climb out, and starts with no hyphen."""
 
     __slots__ = ()
     max_input_length = 512
