@@ -11,8 +11,7 @@ from tests.conftest import RunningPlatform
 def create(page: Page, domain: str) -> None:
     """Fill in and send the form of a new site."""
     page.goto("/sites/new")
-    if page.get_by_label("For whom").count():
-        page.get_by_label("For whom").select_option(label="Customer")
+    page.get_by_label("For whom").select_option(label="Customer")
     page.get_by_label("Domain", exact=True).fill(domain)
     page.get_by_role("button", name="Create site").click()
     page.get_by_role("heading", name=domain, exact=True).wait_for()

@@ -45,9 +45,12 @@ def runtime_choices(uow: UnitOfWork, actor: Actor) -> list[tuple[str, str]]:
 
 
 def account_choices(uow: UnitOfWork, actor: Actor) -> list[tuple[str, str]]:
-    """The accounts that the actor may give a site to: those with a package."""
+    """The accounts that the actor may give a site to: those with a package; none, if it is only its own."""
     rows, _ = accounts.page(uow, actor, MOST_ACCOUNTS, None)
-    return [(row.id, row.name) for row in rows if row.package_id is not None]
+    choices = [(row.id, row.name) for row in rows if row.package_id is not None]
+    if [account_id for account_id, _ in choices] == [actor.account_id]:
+        return []
+    return choices if len(choices) == 1 else [("", "Choose an account"), *choices]
 
 
 def setting_fields(registry: PluginRegistry, runtimes: Iterable[tuple[str, str]]) -> dict[str, list[SettingField]]:
