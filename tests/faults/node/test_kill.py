@@ -301,7 +301,7 @@ def _killed_at(nodes: Nodes, version: int, kind: str, number: int, expected: dic
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_r01_killed_at_any_call_it_converges(
+def test_r01_r07_killed_at_any_call_it_converges_and_leaves_nothing_over(
     kind: str, version: int, expected: tuple[dict[str, object], Counter[str]], makers: tuple[Nodes, Nodes]
 ) -> None:
     world, counted = expected
