@@ -68,7 +68,7 @@ HAZARDS = {
 }
 
 
-def tested() -> set[str]:
+def covered() -> set[str]:
     names = [
         name
         for folder in FOLDERS
@@ -80,4 +80,4 @@ def tested() -> set[str]:
 
 @pytest.mark.parametrize("hazard", HAZARDS, ids=str)
 def test_hazard_has_a_test(hazard: str) -> None:
-    assert hazard in tested()
+    assert hazard in covered()
