@@ -1,6 +1,6 @@
 """Documents tell the truth: their links lead somewhere, their commands and options exist, their code loads.
 
-The tutorial, the references of hooks and drivers, and the examples of the API are run by tests of their own.
+The tutorial and the examples of the API are run by tests of their own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def name(path: Path) -> str:
 
 def blocks() -> Iterator[Block]:
     for document in DOCUMENTS:
-        if name(document) not in RUN_ELSEWHERE and document.parent.name not in ("hooks", "drivers"):
+        if name(document) not in RUN_ELSEWHERE:
             found = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", document.read_text(), re.MULTILINE | re.DOTALL)
             yield from (Block(name(document), language, text) for language, text in found)
 
