@@ -101,8 +101,8 @@ def test_unexpected_exceptions_are_500_with_an_identifier_and_without_internals(
     def broken(*_arguments: object) -> None:
         raise ValueError("the password is hunter2")
 
-    monkeypatch.setattr("hosthold.sites.service.page", broken)
-    answer = world.call("alice", "GET", "/api/v1/sites")
+    monkeypatch.setattr("hosthold.accounts.service.page", broken)
+    answer = world.call("alice", "GET", "/api/v1/accounts")
 
     assert answer.status_code == 500
     assert "hunter2" not in answer.text

@@ -22,7 +22,8 @@ from hosthold.types.moment import moment
 _COLUMNS: tuple[Any, ...] = (
     SiteRow.id, SiteRow.account_id, SiteRow.account_path, SiteRow.name, cast(SiteRow.domains, Text),
     SiteRow.runtime_driver, SiteRow.runtime_version, cast(SiteRow.runtime_settings, Text), SiteRow.document_root,
-    SiteRow.is_suspended, SiteRow.phase, SiteRow.generation, SiteRow.observed_generation, cast(SiteRow.conditions, Text),
+    SiteRow.is_suspended, SiteRow.phase, SiteRow.generation, SiteRow.observed_generation,
+    cast(SiteRow.conditions, Text),
     SiteRow.created_at,
 )  # fmt: skip
 
