@@ -46,10 +46,14 @@ def test_platform_keys_and_defaults_are_those_of_the_code() -> None:
 
 
 def test_driver_keys_and_defaults_are_those_of_the_code(registry: PluginRegistry) -> None:
+    drivers = [
+        (record.kind.removeprefix("driver:"), record.name)
+        for record in registry.records
+        if record.kind.startswith("driver:")
+    ]
     found = {
         f"drivers.{kind}.{name}.{key}": plain(value)
-        for kind in ("runtime", "supervisor", "webserver")
-        for name in registry.drivers(kind)
+        for kind, name in drivers
         for key, value in defaults(type(registry.driver(kind, name).settings))
     }
     assert {key: as_shown(shown) for key, shown in DRIVERS.items()} == found
