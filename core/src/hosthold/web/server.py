@@ -67,8 +67,11 @@ def _run(application: Application, listener: socket.socket) -> None:
         application, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none",
         lifespan="on", timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
+    instance = _Server(config, application)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises a caught signal again at its end, to this handler
+        signal.signal(number, instance.handle_exit)
     try:
-        _Server(config, application).run(sockets=[listener])
+        instance.run(sockets=[listener])
     finally:
         application.platform.close()
 
