@@ -28,7 +28,9 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+    # A server that is gone must not hold a request for as long as TCP would wait for it.
+    patience = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+    return create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=patience)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
