@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from random import Random
 
 import pytest
 from hosthold.db.unit_of_work import Database
-from hosthold.errors import Rejected, Unavailable
+from hosthold.errors import QueueError, Rejected, Unavailable
 from hosthold.nodes.jobs import NodeKind
+from hosthold.nodes.service import register
 from hosthold.reconcile.loop import LEASE_MS, Loop
 from hosthold.sites import service
 from hosthold.sites.jobs import SiteKind
@@ -311,3 +313,73 @@ def test_r01_random_failures_and_deaths_end_in_exactly_the_declared_world(
         subject: render_site(world.database.registry, *value, fence=0).resources for subject, value in expected.items()
     }
     assert {subject: resources for subject, resources in memory.world.items() if subject.startswith("site:")} == wanted
+
+
+def test_r16_a_row_that_cannot_be_read_fails_alone_and_can_be_declared_anew(
+    world: World, loop: Loop, memory: MemoryNode
+) -> None:
+    good, bad = declare(world, "good.test"), declare(world, "bad.test")
+    with world.database.write() as uow:
+        uow.session.get_one(SiteRow, bad).document_root = "../../etc"
+    loop.run("site")
+    assert row_of(world, good).phase == "ready"
+    row = row_of(world, bad)
+    assert (row.phase, row.conditions[0]["reason"], row.due_at) == ("failed", "DeclarationInvalid", None)
+    with world.database.write() as uow:
+        service.change(uow, world.alice, bad, SiteChange.model_validate({"document_root": "public"}), None)
+    loop.run("site")
+    assert row_of(world, bad).phase == "ready"
+
+
+def test_a_failure_that_comes_back_after_a_recovery_is_told_again(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
+    site_id = declare(world, "alice.test")
+    for judgement in (Condition(reason="ProbeFailed", message="502", hint="wait"), None) * 2:
+        memory.judge = lambda desired, judgement=judgement: judgement  # type: ignore[misc]
+        with world.database.write() as uow:
+            service.retry(uow, world.alice, site_id)
+        loop.run("site")
+    assert events(world) == ["on_site_failed", "on_site_ready"] * 2
+
+
+def test_r30_a_clock_that_was_set_back_holds_nothing_up(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
+    site_id = declare(world, "alice.test")
+    clock.advance(-7 * 24 * 3_600_000)
+    assert loop.run("site") == 1
+    assert row_of(world, site_id).phase == "ready"
+
+
+def test_an_order_too_large_for_one_message_goes_in_parts_and_fails_only_what_is_too_large_alone(
+    world: World, loop: Loop, memory: MemoryNode
+) -> None:
+    sites = [declare(world, f"n{number}.test") for number in range(3)]
+    huge = f"site:{sites[1]}"
+
+    def refuse_large(order: NodeOrder) -> None:
+        if len(order.desired) > 2 or huge in [desired.subject for desired in order.desired]:
+            raise QueueError("A message of 9 MB exceeds what a queue takes.")
+
+    memory.before = refuse_large
+    loop.run("site")
+    assert [row_of(world, site_id).phase for site_id in sites] == ["ready", "failed", "ready"]
+
+
+def test_a_node_that_does_not_answer_holds_up_no_other(
+    world: World, loop: Loop, memory: MemoryNode, node: Node
+) -> None:
+    with world.database.write() as uow:
+        other = register(uow, node.model_copy(update={"name": "other"}), uid_first=200_000)
+        other.facts = {"php": ["8.2"]}
+    sites = [declare(world, "first.test"), declare(world, "second.test")]
+    assert {row_of(world, site_id).node_id for site_id in sites} != {other.id}
+    both = threading.Barrier(2, timeout=10)
+
+    def wait_for_the_other(order: NodeOrder) -> None:
+        both.wait()
+
+    memory.before = wait_for_the_other
+    loop.run("site")
+    assert [row_of(world, site_id).phase for site_id in sites] == ["ready", "ready"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.drivers.webserver import WebServerDriver
 from hosthold.nodes.models import NodeRow
@@ -25,9 +23,9 @@ class NodeKind:
     def __init__(self, registry: PluginRegistry) -> None:
         self._registry = registry
 
-    def read(self, _uow: UnitOfWork, rows: list[NodeRow]) -> Mapping[str, tuple[str, str, Node]]:
+    def read(self, _uow: UnitOfWork, row: NodeRow) -> tuple[str, str, Node]:
         """See `Kind`."""
-        return {row.id: (f"node:{row.name}", row.name, node_of(row)) for row in rows}
+        return f"node:{row.name}", row.name, node_of(row)
 
     def render(self, claim: Claim[Node]) -> Desired:
         """See `Kind`."""

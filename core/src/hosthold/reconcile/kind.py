@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -45,8 +44,11 @@ class Kind(Protocol[T]):
     model: Any
     """The mapped class."""
 
-    def read(self, uow: UnitOfWork, rows: list[Any]) -> Mapping[str, tuple[str, str, T]]:
-        """For each row's id: its subject, its node's name, and the snapshot to render from."""
+    def read(self, uow: UnitOfWork, row: Any) -> tuple[str, str, T]:
+        """A row's subject, its node's name, and the snapshot to render from.
+
+        Raises `ValueError` if what is stored breaks a rule of today; that row alone fails then.
+        """
 
     def render(self, claim: Claim[T]) -> Desired:
         """The desired state of a claim; runs outside of any transaction and may raise `HostholdError`."""

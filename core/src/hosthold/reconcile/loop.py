@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
-from hosthold.db.unit_of_work import Database
-from hosthold.errors import DriverError, HostholdError
+from hosthold.db.unit_of_work import Database, UnitOfWork
+from hosthold.errors import DriverError, HostholdError, QueueError
 from hosthold.reconcile.kind import Claim, Kind, NodeClient
 from hosthold.reconcile.retry import pause_ms, rest_ms
 from hosthold.types.identifier import new_identifier
 from hosthold.types.resource import Desired, NodeOrder, OrderAction, Outcome
 from hosthold.types.site import Condition, Phase
+from hosthold.work.lease import is_free
 from hosthold.work.outbox import CHANGED, announce
 
 log = structlog.get_logger()
@@ -28,6 +30,12 @@ ORDER_LIFETIME = timedelta(seconds=25)
 BATCH = 50
 """Rows claimed at once: they share one order, one commit on the node, one reload."""
 DRIFTED = "Drifted"
+_UNREADABLE = Condition(
+    reason="DeclarationInvalid",
+    message="What is stored of this declaration breaks a rule of this version. Nothing was changed.",
+    hint="Declare it anew with other values. The worker's log names what cannot be accepted.",
+    is_permanent=True,
+)
 
 
 class Loop:
@@ -62,14 +70,16 @@ class Loop:
         with self._database.write() as uow:
             now = uow.clock()
             query = self._due(model, now).order_by(model.due_at).limit(BATCH).with_for_update(skip_locked=True)
-            rows = list(uow.session.scalars(query))
-            facts = kind.read(uow, rows)
             claims = []
-            for row in rows:
+            for row in uow.session.scalars(query):
+                try:
+                    subject, node, value = kind.read(uow, row)
+                except ValueError as error:
+                    self._park(kind, uow, row, error)
+                    continue
                 row.lease_until = now + LEASE_MS
                 row.fence += 1
                 row.attempts += 1
-                subject, node, value = facts[row.id]
                 was_settled = row.phase == Phase.ready and row.observed_generation == row.generation
                 claims.append(
                     Claim(
@@ -91,7 +101,17 @@ class Loop:
 
     @staticmethod
     def _due(model: Any, now: int) -> Any:
-        return select(model).where(model.due_at <= now, model.lease_until <= now)
+        return select(model).where(is_free(model, now))
+
+    def _park(self, kind: Kind[Any], uow: UnitOfWork, row: Any, error: ValueError) -> None:
+        """Leave a row alone that cannot be read, so that it holds up nobody else, until it is declared anew."""
+        subject = f"{kind.name}:{row.id}"
+        log.error("row cannot be read", subject=subject, exc_info=error)
+        row.phase = Phase.deleting if row.deleting else Phase.failed
+        row.conditions = [_UNREADABLE.model_dump(mode="json")]
+        row.last_error = _UNREADABLE.message
+        row.due_at = None
+        self._announce(uow, row, subject)
 
     def _apply(self, kind: Kind[Any], claims: list[Claim[Any]]) -> dict[str, Outcome]:
         """What became of each claim, by subject. Nothing but a bug in the loop itself is raised."""
@@ -105,8 +125,11 @@ class Loop:
             except Exception as error:
                 log.exception("rendering failed", subject=claim.subject)
                 outcomes[claim.subject] = Outcome(subject=claim.subject, condition=_unexpected(error))
-        for node, desired in orders.items():
-            outcomes.update(self._send(node, desired))
+        if not orders:
+            return outcomes
+        with ThreadPoolExecutor(len(orders), "order") as senders:  # a node that does not answer holds up no other
+            for answered in senders.map(self._send, orders.keys(), orders.values()):
+                outcomes.update(answered)
         return outcomes
 
     def _send(self, node: str, desired: list[Desired]) -> dict[str, Outcome]:
@@ -122,6 +145,9 @@ class Loop:
         try:
             reply = self._nodes.send(order)
         except HostholdError as error:
+            if isinstance(error, QueueError) and len(desired) > 1:  # too large for one message: one of them, or all
+                half = len(desired) // 2
+                return {**self._send(node, desired[:half]), **self._send(node, desired[half:])}
             refused = _condition(error)
             return {item.subject: Outcome(subject=item.subject, condition=refused) for item in desired}
         outcomes = {outcome.subject: outcome for outcome in reply.outcomes}
@@ -138,7 +164,7 @@ class Loop:
     def _settle(self, kind: Kind[Any], claims: list[Claim[Any]], outcomes: dict[str, Outcome]) -> None:
         with self._database.write() as uow:
             by_id = {claim.id: claim for claim in claims}
-            query = select(kind.model).where(kind.model.id.in_(by_id)).with_for_update()
+            query = select(kind.model).where(kind.model.id.in_(by_id)).order_by(kind.model.id).with_for_update()
             for row in uow.session.scalars(query):
                 claim = by_id[row.id]
                 if row.fence != claim.fence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.nodes.models import NodeRow
@@ -35,11 +35,10 @@ class SiteKind:
     def __init__(self, registry: PluginRegistry) -> None:
         self._registry = registry
 
-    def read(self, uow: UnitOfWork, rows: list[SiteRow]) -> Mapping[str, tuple[str, str, SiteOnNode]]:
+    def read(self, uow: UnitOfWork, row: SiteRow) -> tuple[str, str, SiteOnNode]:
         """See `Kind`."""
-        held = uow.session.scalars(select(NodeRow).where(NodeRow.id.in_({row.node_id for row in rows})))
-        nodes = {row.id: node_of(row) for row in held}
-        return {row.id: (subject_of(row), nodes[row.node_id].name, (snapshot(row), nodes[row.node_id])) for row in rows}
+        node = node_of(uow.session.get_one(NodeRow, row.node_id))
+        return subject_of(row), node.name, (snapshot(row), node)
 
     def render(self, claim: Claim[SiteOnNode]) -> Desired:
         """See `Kind`."""
@@ -53,11 +52,12 @@ class SiteKind:
     ) -> None:
         """See `Kind`."""
         site = claim.value[0].model_dump(mode="json")
-        if row.phase == Phase.ready and previous != Phase.ready:
-            announce(uow, "on_site_ready", claim.subject, row.account_path, {"site": site})
-        if row.phase == Phase.failed and outcome.condition is not None:
-            known = row.last_announced_reason
-            if known != outcome.condition.reason:
+        if row.phase == Phase.ready:
+            row.last_announced_reason = ""
+            if previous != Phase.ready:
+                announce(uow, "on_site_ready", claim.subject, row.account_path, {"site": site})
+        elif row.phase == Phase.failed and outcome.condition is not None:
+            if row.last_announced_reason != outcome.condition.reason:
                 announce(
                     uow,
                     "on_site_failed",
@@ -65,7 +65,7 @@ class SiteKind:
                     row.account_path,
                     {"site": site, "condition": outcome.condition.model_dump(mode="json")},
                 )
-            row.last_announced_reason = outcome.condition.reason if outcome.condition else ""
+            row.last_announced_reason = outcome.condition.reason
 
     def removed(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode]) -> None:
         """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""

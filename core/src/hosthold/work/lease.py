@@ -22,7 +22,7 @@ Row = TypeVar("Row", DeliveryRow, OperationRow, ScheduleRow)
 log = structlog.get_logger()
 
 
-def is_free(model: type[DeliveryRow] | type[OperationRow], now: int) -> ColumnElement[bool]:
+def is_free(model: Any, now: int) -> ColumnElement[bool]:
     """Whether a row is due and nobody holds it.
 
     No pause and no lease is ever given for longer than its limit: one that ends much later was written before the
