@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -155,6 +156,28 @@ def test_an_edit_of_an_old_reading_is_refused(world: World) -> None:
         service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "web"}), 1)
     with pytest.raises(PreconditionFailed), world.database.write() as uow:
         service.change(uow, world.alice, site.id, SiteChange.model_validate({"document_root": "other"}), 1)
+
+
+def test_of_two_changes_at_once_the_second_sees_the_first(world: World) -> None:
+    site = declare(world, world.alice, "alice.test")
+    is_changed = threading.Event()
+
+    def suspend_slowly() -> None:
+        with world.database.write() as uow:
+            service.suspend(uow, world.alice, site.id)
+            is_changed.set()
+            time.sleep(0.2)
+
+    first = threading.Thread(target=suspend_slowly)
+    first.start()
+    assert is_changed.wait(10)
+    wanted = SiteChange.model_validate({"document_root": "web"})
+    with pytest.raises(PreconditionFailed), world.database.write() as uow:
+        service.change(uow, world.alice, site.id, wanted, 1)
+    first.join()
+    with world.database.write() as uow:
+        row = service.change(uow, world.alice, site.id, wanted, 2)
+        assert (row.generation, row.is_suspended, row.document_root) == (3, True, "web")
 
 
 def test_a_change_frees_the_names_it_drops_and_takes_the_new_ones(world: World) -> None:

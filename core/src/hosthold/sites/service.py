@@ -85,7 +85,15 @@ def snapshot(row: SiteRow) -> Site:
 
 def get(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
     """The site, if the actor reaches it; `NotFound` otherwise, whether it exists or not."""
-    row = uow.session.get(SiteRow, site_id, with_for_update=None)
+    return _reached(actor, uow.session.get(SiteRow, site_id))
+
+
+def _locked(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
+    """Like `get`, for who is about to change the site: as it is now, and nobody else changes it until the end."""
+    return _reached(actor, uow.session.get(SiteRow, site_id, with_for_update=True))
+
+
+def _reached(actor: Actor, row: SiteRow | None) -> SiteRow:
     if row is None or not actor.reaches(row.account_path):
         raise NotFound("There is no such site.", hint="Check the identifier; a deleted site is gone for good.")
     return row
@@ -173,7 +181,7 @@ def resume(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
 
 def retry(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
     """Try at once to bring the site to its declared state, also if it failed for good before."""
-    row = get(uow, actor, site_id)
+    row = _locked(uow, actor, site_id)
     record(uow, actor, "site:retry", subject_of(row), row.account_path)
     row.declare_again(uow.clock())
     _announce(uow, row)
@@ -182,7 +190,7 @@ def retry(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
 
 def delete(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
     """Declare that the site shall be gone: files, user, names. Its row stays until nothing of it is on the node."""
-    row = get(uow, actor, site_id)
+    row = _locked(uow, actor, site_id)
     if row.deleting:
         return row
     _require_generation(row, if_generation)
@@ -228,7 +236,7 @@ def _announce(uow: UnitOfWork, row: SiteRow) -> None:
 
 
 def _editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
-    row = get(uow, actor, site_id)
+    row = _locked(uow, actor, site_id)
     if row.deleting:
         raise NotFound("There is no such site: it is being deleted.", hint="Make a new site once its name is free.")
     _require_generation(row, if_generation)
