@@ -82,7 +82,7 @@ class World:
     supervisor: SupervisorDriver[Any] = field(default_factory=MemorySupervisor)
     port: int = 9
     checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    privileged: dict[str, Service] = field(default_factory=dict)
+    own: dict[str, Resource] = field(default_factory=dict)
     executables: frozenset[str] = frozenset({PROGRAM, "/usr/sbin/php-fpm8.2"})
 
     def __post_init__(self) -> None:
@@ -99,12 +99,15 @@ class World:
             web_user="www-data",
         )
         self.accounts = self.place / "extrausers"
+        for path in (self.layout.sites, self.layout.hosts, self.layout.sockets):
+            folder = Directory(path=path, owner=self.root, mode=0o755)
+            self.own[folder.key] = folder
         self.policy = Policy(
             node=self.node,
             uid_first=70_000,
             uid_last=79_999,
             executables=self.executables,
-            privileged=self.privileged,
+            own=self.own,
             checks=self.checks,
             accounts_directory=self.accounts,
         )
@@ -125,9 +128,7 @@ class World:
         self.agent.start()
 
     def node_subject(self, *more: Resource) -> Desired:
-        folders = (self.layout.sites, self.layout.hosts, self.layout.sockets)
-        resources = [Directory(path=path, owner=self.root, mode=0o755) for path in folders]
-        return self.desired("node:n1", *resources, *more)
+        return self.desired("node:n1", *self.own.values(), *more)
 
     def desired(self, subject: str, *resources: Resource, **more: Any) -> Desired:
         self.fence += 1

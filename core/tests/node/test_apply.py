@@ -199,9 +199,9 @@ def test_r08_a_file_that_the_server_refuses_is_found_by_halving_the_batch(world:
     )
     test.chmod(0o755)
     server = Service(name="server", command=("/bin/sleep", "1000"), owner=world.root, reload="HUP")
-    world.privileged["server"] = server
+    world.own[server.key] = server
     world.checks["server"] = (str(test),)
-    assert world.apply(world.node_subject(server)).condition is None
+    assert world.apply(world.node_subject()).condition is None
     world.supervisor.calls.clear()
     desired = []
     for number in range(1, 8):

@@ -65,10 +65,10 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
     service = Service(name="extra-s1", command=("/bin/sleep", "1"), owner=own)
     socket = UnixSocket(path=layout.sockets.child("s1.extra.sock"), owner=root, mode=0o600)
     return {
-        "outside": (file("/etc/shadow"), "not below the node's folders"),
-        "beside": (file(layout.state + "-other/x"), "not below the node's folders"),
-        "the database": (file(layout.state.child("node.db")), "the node's own"),
-        "the trash": (file(layout.state.child("trash", "x")), "the node's own"),
+        "outside": (file("/etc/shadow"), "not below"),
+        "beside": (file(layout.state + "-other/x"), "not below"),
+        "the database": (file(layout.state.child("node.db")), "not below"),
+        "the trash": (file(layout.state.child("trash", "x")), "not below"),
         "another site's file": (file(layout.site("s2").child("x")), "more than one site"),
         "no site's file": (file(layout.state.child("x")), "not below"),
         "a host as file": (file(layout.hosts.child("x.test")), "not below"),
@@ -100,6 +100,16 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
             "not a socket of s1",
         ),
         "a log elsewhere": (service.model_copy(update={"log": AbsolutePath("/etc/passwd")}), "log of extra-s1"),
+        "a log in the home": (service.model_copy(update={"log": home.child("a", "log")}), "inside the home"),
+        "a log deep in a folder of the site": (
+            service.model_copy(update={"log": layout.logs("s1").child("a", "log")}),
+            "others than the node's root user may write",
+        ),
+        "a set-group-id program": (file(folder.child("x"), mode=0o2755), "rights of its group"),
+        "a forgotten folder": (
+            Directory(path=folder.child("x"), owner=own, mode=0o755, seed=True),
+            "would be forgotten",
+        ),
         "a second account": (Account(name="s2", uid=70_002, home=home), ""),
     }
 
@@ -110,7 +120,8 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
         "outside", "beside", "the database", "the trash", "another site's file", "no site's file", "a host as file",
         "a tenant's folder", "a file in the home", "a link in the home", "a foreign owner", "a link out",
         "a link to a site", "a link elsewhere", "a link to a socket", "a program", "another's uid", "another's socket",
-        "a socket elsewhere", "a log elsewhere", "a second account",
+        "a socket elsewhere", "a log elsewhere", "a log in the home", "a log deep in a folder of the site",
+        "a set-group-id program", "a forgotten folder", "a second account",
     ],
 )  # fmt: skip
 def test_s04_a_hostile_resource_is_refused(user_world: Any, rule: str) -> None:
@@ -168,12 +179,14 @@ def test_s65_an_account_of_somebody_else_is_refused(user_world: Any) -> None:
     assert "stranger" in condition.message
 
 
-def test_s65_a_name_of_the_machine_is_refused(user_world: Any) -> None:
+@pytest.mark.parametrize("name", ["daemon", "sudo"])
+def test_s65_a_name_of_the_machine_is_refused(user_world: Any, name: str) -> None:
+    """Of a user, or of a group such as the one whose members may become root."""
     layout, own = user_world.layout, Owner(uid=70_001, gid=70_001)
     resources = [
-        Account(name="daemon", uid=70_001, home=layout.home("daemon")),
-        Directory(path=layout.site("daemon"), owner=user_world.root, mode=0o755),
-        Directory(path=layout.home("daemon"), owner=own, mode=0o755),
+        Account(name=name, uid=70_001, home=layout.home(name)),
+        Directory(path=layout.site(name), owner=user_world.root, mode=0o755),
+        Directory(path=layout.home(name), owner=own, mode=0o755),
     ]
     condition = user_world.apply(user_world.desired(f"site:{1:032x}", *resources)).condition
     assert condition is not None
@@ -204,29 +217,38 @@ def test_without_isolation_there_are_no_accounts_and_one_owner(world: Any) -> No
     assert "may not give" in condition.message
 
 
-def test_the_nodes_own_subject_may_not_reach_into_sites(world: Any) -> None:
+def test_s04_the_nodes_own_subject_is_what_its_drivers_declare_and_nothing_else(world: Any) -> None:
+    """The web server's master runs as root: a `load_module` in its configuration would be root's own code."""
     world.apply(world.site(1))
-    for resource in (
-        File(path=world.layout.site("s1").child("x"), content="", owner=world.root, mode=0o600),
-        Link(path=world.layout.hosts.child("x.test"), target=world.layout.site("s1"), owner=world.root),
+    layout, root = world.layout, world.root
+    server = Service(name="nginx", command=("/bin/sleep", "1000"), owner=root)
+    conf = File(path=layout.state.child("nginx.conf"), content="user www-data;\n", owner=root, mode=0o644)
+    world.own |= {server.key: server, conf.key: conf}
+    assert world.apply(world.node_subject()).condition is None
+    before = world.files()
+    kept = [item for item in world.own.values() if item not in (server, conf)]
+    for hostile in (
+        conf.model_copy(update={"content": "load_module /var/lib/hosthold/sites/s1/home/evil.so;\n"}),
+        conf.model_copy(update={"mode": 0o666}),
+        server.model_copy(update={"command": ("/bin/sleep", "2000")}),
+        server.model_copy(update={"name": "other"}),
+        Account(name="s9", uid=70_009, home=layout.home("s9")),
+        Directory(path=layout.state.child("nginx"), owner=world.web, mode=0o777),
+        File(path=layout.site("s1").child("x"), content="", owner=root, mode=0o600),
+        File(path=layout.state.child("node.db-journal"), content="", owner=root, mode=0o600),
+        File(path=AbsolutePath("/etc/shadow"), content="", owner=root, mode=0o600),
+        Link(path=layout.hosts.child("x.test"), target=layout.site("s1"), owner=root),
     ):
-        condition = world.apply(world.node_subject(resource)).condition
-        assert condition is not None
-        assert condition.reason == "OrderRefused"
+        condition = world.apply(world.desired("node:n1", *kept, hostile)).condition
+        assert condition is not None, hostile
+        assert condition.reason == "OrderRefused", hostile
+        assert "not declared so on this node" in condition.message, hostile
     condition = world.apply(world.desired("node:n2")).condition
     assert condition is not None
     assert "not this node" in condition.message
-
-
-def test_a_privileged_service_must_be_the_nodes_own_definition(world: Any) -> None:
-    server = Service(name="nginx", command=("/bin/sleep", "1000"), owner=world.root)
-    assert "may not run nginx" in world.apply(world.node_subject(server)).condition.message
-    world.privileged["nginx"] = server
-    other = server.model_copy(update={"command": ("/bin/sleep", "2000")})
-    assert "not declared as on this node" in world.apply(world.node_subject(other)).condition.message
-    assert world.apply(world.node_subject(server)).condition is None
     stolen = world.apply(world.desired(f"site:{1:032x}", *world.site_resources(1), server)).condition
     assert "may not run nginx" in stolen.message
+    assert world.files() == before
 
 
 def test_a_refused_plan_says_the_same_as_a_refused_apply(world: Any) -> None:

@@ -17,7 +17,7 @@ from hosthold.node.agent import NodeAgent
 from hosthold.node.policy import Policy
 from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
-from hosthold.types.resource import NodeOrder
+from hosthold.types.resource import Directory, NodeOrder
 
 
 def agent_on(place: Path) -> NodeAgent:
@@ -33,11 +33,14 @@ def agent_on(place: Path) -> NodeAgent:
         web=root,
         web_user="root",
     )
+    folders = (node.layout.sites, node.layout.hosts, node.layout.sockets)
+    own = [Directory(path=path, owner=root, mode=0o755) for path in folders]
     policy = Policy(
         node=node,
         uid_first=70_000,
         uid_last=79_999,
         executables=frozenset({"/bin/sleep"}),
+        own={folder.key: folder for folder in own},
         accounts_directory=place / "extrausers",
     )
     return NodeAgent(node, policy, ProcessSupervisor(ProcessSettings(stop=2.0)), dict)

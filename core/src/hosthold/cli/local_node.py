@@ -58,11 +58,11 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
     assert isinstance(supervisor, SupervisorDriver)
     webserver.check()
     supervisor.check()
-    service = webserver.service(node)
     policy = Policy(
         node=node, uid_first=settings.node.uid_first, uid_last=settings.node.uid_last,
         executables=frozenset().union(*(driver.executables() for driver in runtimes(registry).values())),
-        privileged={service.name: service}, checks={service.name: webserver.check_command(node)},
+        own={resource.key: resource for resource in webserver.render_node(node).resources},
+        checks={webserver.service(node).name: webserver.check_command(node)},
         accounts_directory=Path(settings.node.accounts_directory),
     )  # fmt: skip
     return NodeAgent(node, policy, supervisor, lambda: runtime_versions(registry))

@@ -35,7 +35,7 @@ class WebServerDriver(Driver[S]):
 
     @abstractmethod
     def service(self, node: Node) -> Service:
-        """The server itself, as the node runs it. Nodes compare an order's privileged services with this value."""
+        """The server itself, as the node runs it. It is one of the resources of `render_node`."""
 
     @abstractmethod
     def check_command(self, node: Node) -> tuple[str, ...]:
@@ -45,7 +45,8 @@ class WebServerDriver(Driver[S]):
     def render_node(self, node: Node) -> Rendered:
         """All that the server needs on a node before it has any site, its own service included.
 
-        Every name that no site has must be refused by it, never answered by somebody's site.
+        Every name that no site has must be refused by it, never answered by somebody's site. A node carries out an
+        order for itself only if it equals what its own driver renders, so nothing may depend on where that happens.
         """
 
     @abstractmethod

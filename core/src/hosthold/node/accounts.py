@@ -6,6 +6,7 @@ The files are read again only if somebody else changed them, so that adding an a
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
 import pwd
 import time
@@ -45,22 +46,27 @@ class AccountFiles:
         return {file: index[name] for file, index in self._index.items() if name in index}
 
     def holder_of(self, uid: int) -> str | None:
-        """The name of whoever has this number on the machine, in these files or in any other source."""
+        """The name of the user or group that has this number on the machine, in these files or in any other source."""
         self._refresh()
         if uid in self._uids:
             return self._uids[uid]
         with suppress(KeyError):
             return pwd.getpwuid(uid).pw_name
+        with suppress(KeyError):
+            return grp.getgrgid(uid).gr_name
         return None
 
     def is_foreign(self, name: str) -> bool:
-        """Whether the machine knows this name from elsewhere than these files."""
+        """Whether the machine knows a user or group of this name from elsewhere than these files.
+
+        A group counts because programs grant rights by its name: sudo's `%sudo` compares names, whatever the number.
+        """
         self._refresh()
-        if name in self._index["passwd"]:
-            return False
-        with suppress(KeyError):
-            pwd.getpwnam(name)
-            return True
+        for file, known in (("passwd", pwd.getpwnam), ("group", grp.getgrnam)):
+            if name not in self._index[file]:
+                with suppress(KeyError):
+                    known(name)
+                    return True
         return False
 
     def write(self, accounts: list[Account]) -> None:

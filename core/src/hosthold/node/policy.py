@@ -36,8 +36,9 @@ class Policy:
     uid_last: int
     executables: frozenset[str]
     """Programs that a site's service may start, as absolute paths."""
-    privileged: Mapping[str, Service] = field(default_factory=dict)
-    """Services that run as the node's root user, by name: an order's must be equal."""
+    own: Mapping[str, Resource] = field(default_factory=dict)
+    """What the node itself has, as its own drivers declare it, by key: an order's must be equal. Root reads these files
+    and runs these services, so whoever signs orders could otherwise become root by a line in a configuration."""
     checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The argument vector of a service's own test of its configuration, by the service's name."""
     accounts_directory: Path = Path("/var/lib/extrausers")
@@ -71,13 +72,14 @@ class Policy:
         if len(set(keys)) != len(keys):
             raise refused(f"{desired.subject} declares a resource twice.")
         if desired.subject.startswith("node:"):
-            judge: _NodeJudge | _SiteJudge = _NodeJudge(self, desired)
-            site = None
+            if desired.subject != f"node:{self.node.name}":
+                raise refused(f"{desired.subject} is not this node.")
+            judge, site = self._judge_own, None
         else:
             site = self._site_of(desired, known.site if known is not None else None)
-            judge = _SiteJudge(self, desired, site, state, accounts)
+            judge = _SiteJudge(self, desired, site, state, accounts).judge
         for resource in desired.resources:
-            judge.judge(resource)
+            judge(resource)
             holder = state.owner_of(resource.key)
             if holder not in (None, desired.subject):
                 raise NodeFailure(
@@ -86,6 +88,16 @@ class Policy:
                     "It becomes free when that one gives it up; it is tried again by itself.",
                 )
         return site
+
+    def _judge_own(self, resource: Resource) -> None:
+        """Raises `NodeFailure` if the resource is not declared so by this node's own drivers."""
+        if self.own.get(resource.key) != resource:
+            raise refused(
+                f"{resource.key} is not declared so on this node.",
+                "The node's drivers and settings differ from the worker's: bring both to the same version.",
+            )
+        if isinstance(resource, Service):
+            _must_exist(resource.command[0])
 
     def _site_of(self, desired: Desired, bound: str | None) -> str | None:
         """The one site name that the resources are about; a subject keeps the name of its first apply."""
@@ -111,15 +123,29 @@ class Policy:
         return {path[len(sites) + 1 :].split("/")[0]} if path.is_below(sites) else set()
 
 
-class _Judge:
-    """What holds for resources of every subject."""
+class _SiteJudge:
+    """A site: its own folder, names that lead there, one account, services under its own uid."""
 
-    def __init__(self, policy: Policy, desired: Desired, owners: frozenset[Owner]) -> None:
+    def __init__(
+        self, policy: Policy, desired: Desired, site: str | None, state: State, accounts: AccountFiles
+    ) -> None:
         self.policy = policy
         self.node = policy.node
         self.layout = policy.node.layout
         self.subject = desired.subject
-        self._owners = owners
+        self._site = str(site)
+        self._state = state
+        self._accounts = accounts
+        self._folder = policy.node.layout.sites.child(self._site)
+        self._home = self._folder.child("home")
+        self._own = policy.node.root
+        root, web = policy.node.root, policy.node.web
+        self._owners = frozenset({root})
+        if policy.node.isolation is not Isolation.none:
+            uid = self._uid_of(desired, state)
+            if uid is not None:
+                self._own = Owner(uid=uid, gid=uid)
+                self._owners |= _combinations({root.uid, web.uid, uid}, {root.gid, web.gid, uid})
         self._writable = {
             str(resource.path)
             for resource in desired.resources
@@ -138,47 +164,14 @@ class _Judge:
                 self.judge_link(resource)
             case Directory() | File():
                 self._judge_owner(resource.owner, resource.key)
-                self._judge_place(resource.path)
                 self.judge_path(resource)
-
-    def judge_account(self, account: Account) -> None:
-        raise refused(f"{self.subject} may have no account such as {account.name}.")
-
-    def judge_service(self, service: Service) -> None:
-        declared = self.policy.privileged.get(service.name)
-        if declared is None:
-            raise refused(f"{self.subject} may not run {service.name}.")
-        if declared != service:
-            raise refused(
-                f"{service.name} is not declared as on this node.",
-                "The node's drivers and settings differ from the worker's: bring both to the same version.",
-            )
-        _must_exist(service.command[0])
-
-    def judge_link(self, link: Link) -> None:
-        raise NotImplementedError
-
-    def judge_path(self, resource: Directory | File) -> None:
-        raise NotImplementedError
 
     def _judge_owner(self, owner: Owner, what: str) -> None:
         if owner not in self._owners:
             raise refused(f"{self.subject} may not give {what} to {owner.uid}:{owner.gid}.")
 
-    def _judge_place(self, path: AbsolutePath) -> None:
-        """Nothing is written by root into a folder that somebody else may write (S-14)."""
-        if not (path.is_below(self.layout.state) or path.is_below(self.layout.run)):
-            raise refused(f"{path} is not below the node's folders.")
-        for own in ("node.db", "node.db-wal", "node.db-shm", "trash"):
-            self._must_not_be(path, self.layout.state.child(own))
-        self._must_not_be(path, self.layout.run.child("trash"))
-        self._must_not_be(path, self.layout.run.child("services"))
-
-    def _must_not_be(self, path: AbsolutePath, own: AbsolutePath) -> None:
-        if path == own or path.is_below(own) or own.is_below(path):
-            raise refused(f"{path} is the node's own.")
-
     def _judge_parents(self, path: AbsolutePath) -> None:
+        """Nothing is written by root into a folder that somebody else may write (S-14)."""
         parents = path.split("/")
         for end in range(2, len(parents)):
             if "/".join(parents[:end]) in self._writable:
@@ -188,51 +181,6 @@ class _Judge:
         root = self.node.root
         by_group = directory.mode & 0o020 and directory.owner.gid != root.gid
         return directory.owner.uid != root.uid or bool(by_group) or bool(directory.mode & 0o002)
-
-
-class _NodeJudge(_Judge):
-    """The node's own subject: everything but sites."""
-
-    def __init__(self, policy: Policy, desired: Desired) -> None:
-        if desired.subject != f"node:{policy.node.name}":
-            raise refused(f"{desired.subject} is not this node.")
-        root, web = policy.node.root, policy.node.web
-        super().__init__(policy, desired, _combinations({root.uid, web.uid}, {root.gid, web.gid}))
-
-    def judge_path(self, resource: Directory | File) -> None:
-        if resource.path.is_below(self.layout.sites):
-            raise refused(f"{resource.path} is a site's, not the node's.")
-        self._judge_parents(resource.path)
-
-    def judge_link(self, link: Link) -> None:
-        self._judge_place(link.path)
-        if not (link.target.is_below(self.layout.state) or link.target.is_below(self.layout.run)):
-            raise refused(f"{link.path} leads out of the node's folders.")
-        if link.path.is_below(self.layout.sites) or link.target.is_below(self.layout.sites):
-            raise refused(f"{link.path} reaches into a site.")
-        self._judge_parents(link.path)
-
-
-class _SiteJudge(_Judge):
-    """A site: its own folder, names that lead there, one account, services under its own uid."""
-
-    def __init__(
-        self, policy: Policy, desired: Desired, site: str | None, state: State, accounts: AccountFiles
-    ) -> None:
-        self._site = str(site)
-        self._state = state
-        self._accounts = accounts
-        self._folder = policy.node.layout.sites.child(self._site)
-        self._home = self._folder.child("home")
-        self._own = policy.node.root
-        root, web = policy.node.root, policy.node.web
-        owners = {root}
-        if policy.node.isolation is not Isolation.none:
-            uid = self._uid_of(desired, state)
-            if uid is not None:
-                self._own = Owner(uid=uid, gid=uid)
-                owners |= _combinations({root.uid, web.uid, uid}, {root.gid, web.gid, uid})
-        super().__init__(policy, desired, frozenset(owners))
 
     def judge_account(self, account: Account) -> None:
         if self.node.isolation is Isolation.none:
@@ -263,8 +211,12 @@ class _SiteJudge(_Judge):
             raise refused(f"{resource.path} is not below {self._folder}.")
         if isinstance(resource, Directory) and resource.path == self._folder and self._is_writable_by_others(resource):
             raise refused(f"{resource.path} must belong to the node's root user.")
+        if isinstance(resource, File) and resource.mode & 0o7000:
+            raise refused(f"{resource.path} would run with the rights of its group (S-13).")
         if not resource.path.is_below(self._home):
             self._judge_parents(resource.path)
+            if isinstance(resource, Directory) and resource.seed:
+                raise refused(f"{resource.path} is not inside a home, and a seed would be forgotten there.")
         elif isinstance(resource, File) and not resource.seed:
             raise refused(f"{resource.path} is inside a home: only folders and seeds may be there.")
         elif resource.owner.uid != self._own.uid:
@@ -283,7 +235,7 @@ class _SiteJudge(_Judge):
             raise refused(f"{link.path} leads to {link.target}, outside of {self._folder}.")
 
     def judge_service(self, service: Service) -> None:
-        if service.name in self.policy.privileged:
+        if service.key in self.policy.own:
             raise refused(f"{self.subject} may not run {service.name}.")
         if service.owner != self._own:
             raise refused(f"{service.name} must run as {self._own.uid}:{self._own.gid}.")
@@ -293,8 +245,14 @@ class _SiteJudge(_Judge):
         _must_exist(service.command[0])
         if service.socket is not None:
             self._judge_socket(service.socket)
-        if service.log is not None and not service.log.is_below(self._folder):
-            raise refused(f"The log of {service.name} is not below {self._folder}.")
+        if service.log is not None:
+            self._judge_log(service.name, service.log)
+
+    def _judge_log(self, name: str, log: AbsolutePath) -> None:
+        """The supervisor opens it: only its own folder may be the site's, nothing that leads there."""
+        if not log.is_below(self._folder) or log.is_below(self._home):
+            raise refused(f"The log of {name} is not below {self._folder}, or inside the home.")
+        self._judge_parents(AbsolutePath(log.parent))
 
     def _judge_socket(self, socket: UnixSocket) -> None:
         self._judge_owner(socket.owner, socket.path)
