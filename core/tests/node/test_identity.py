@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,52 @@ def test_s14_root_cannot_be_made_to_write_where_the_site_may(user_world: Any, vi
     with Tree(user_world.layout) as tree, pytest.raises(PermissionError):
         tree.create_at_home(File(path=rooted.child("x"), content="x", owner=SITE, mode=0o644, seed=True))
     assert sorted(path.name for path in Path(rooted).iterdir()) == ["secret"]
+
+
+def _deep(folder: Path, depth: int) -> None:
+    """Folders in folders, deeper than a path can be long, made as anybody can make them."""
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=at)
+        inner = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+
+
+def test_s13_a_home_deeper_than_the_stack_is_removed_and_links_in_it_are_not_followed(world: Any, victim: Path) -> None:
+    world.apply(world.site(1))
+    world.apply(world.site(2))
+    home = Path(world.layout.home("s1"))
+    _deep(home, 3000)
+    (home / "out").symlink_to(victim)
+    (home / "d" / "out").symlink_to(victim)
+    (home / "0.removed").mkdir()
+    (home / "0.removed" / "x").touch()
+    os.mkfifo(home / "fifo")
+    before = _state_of(victim)
+    assert world.apply(world.no_site(1)).condition is None
+    assert not home.parent.exists()
+    assert not Path(world.layout.state, "trash").exists()
+    assert world.apply(world.no_site(2)).condition is None
+    assert _state_of(victim) == before
+
+
+def test_trash_that_cannot_be_removed_hinders_no_other_site(user_world: Any) -> None:
+    world = user_world
+    world.apply(world.site(1))
+    stuck = Path(world.layout.home("s1"), "stuck")
+    stuck.mkdir()
+    mount = ["/usr/bin/mount", "-t", "tmpfs", "none", str(stuck)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        assert world.apply(world.no_site(1)).condition is None
+        assert world.apply(world.site(2)).condition is None
+        world.restart_agent()
+    finally:
+        (trash,) = Path(world.layout.state, "trash").rglob("stuck")
+        subprocess.run(["/usr/bin/umount", str(trash)], check=True)
+    assert world.apply(world.no_site(2)).condition is None
+    assert not Path(world.layout.state, "trash").exists()

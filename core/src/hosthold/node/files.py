@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Literal, Self
 
 from hosthold.node.failure import NodeFailure
 from hosthold.node.identity import acting_as
+from hosthold.node.removal import remove_folder
 from hosthold.types.node import NodeLayout, Owner
 from hosthold.types.resource import Directory, File, Link
 
@@ -181,7 +181,7 @@ class Tree:
         try:
             os.rmdir(name, dir_fd=folder)
         except OSError:
-            shutil.rmtree(name, dir_fd=folder)
+            remove_folder(folder, name)
 
     def sync(self, path: str) -> None:
         """Make the folder's entries durable; one that is gone, or that need not survive a reboot, needs nothing."""

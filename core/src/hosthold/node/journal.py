@@ -5,6 +5,7 @@ Every entry may be undone twice, and also if its act never happened: a crash at 
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
@@ -16,6 +17,8 @@ from hosthold.types.base import Frozen
 from hosthold.types.identifier import new_identifier
 from hosthold.types.node import Owner
 from hosthold.types.resource import Account, Service
+
+_log = logging.getLogger(__name__)
 
 
 class Created(Frozen):
@@ -140,9 +143,12 @@ class Journal:
             self._state.close_journal(self.identifier)
 
     def discard(self, tree: Tree) -> None:
-        """Remove what was kept for the undo."""
+        """Remove what was kept for the undo. What cannot be removed waits for the next journal, and hinders nobody."""
         for root in (tree.layout.state, tree.layout.run):
-            tree.remove(f"{root}/trash")
+            try:
+                tree.remove(f"{root}/trash")
+            except OSError as error:
+                _log.warning("could not remove %s/trash: %s", root, error)
 
 
 def recover(state: State, tree: Tree, accounts: AccountFiles) -> set[str]:
