@@ -151,6 +151,16 @@ class RunningPlatform:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def planned_changes(self, site_id: str) -> list[dict[str, Any]]:
+        """What the site's plan would change; asked again while the worker has other things to do."""
+
+        def look() -> list[dict[str, Any]] | None:
+            answer = self.api("GET", f"/sites/{site_id}/plan")
+            assert answer.status_code in (200, 503), answer.text
+            return list(answer.json()["changes"]) if answer.status_code == 200 else None
+
+        return until("the plan", look)
+
     def declare(self, domain: str, **more: Any) -> dict[str, Any]:
         """Declare a site of the customer."""
         answer = self.api("POST", "/sites", {"domain": domain, "account_id": self.customer, **more})

@@ -40,7 +40,7 @@ def test_r01_r03_r18_worker_and_node_killed_again_and_again_end_in_the_declared_
         platform.start(victim)
     for site in sites[2:]:
         assert platform.settled(site["id"], "ready", seconds=90)["conditions"] == []
-        assert platform.get(f"/sites/{site['id']}/plan")["changes"] == []
+        assert platform.planned_changes(site["id"]) == []
     for site in sites[:2]:
         platform.gone(site["id"], seconds=90)
         assert platform.traces_of(site) == []

@@ -96,11 +96,11 @@ def test_adding_a_site_reloads_nothing(platform: RunningPlatform) -> None:
 
 def test_the_plan_is_empty_after_an_apply_and_shows_what_was_edited_by_hand(platform: RunningPlatform) -> None:
     site = platform.online("planned.test")
-    assert platform.get(f"/sites/{site['id']}/plan")["changes"] == []
+    assert platform.planned_changes(site["id"]) == []
     configuration = platform.state / "sites" / site["name"] / "php-fpm.conf"
     before = configuration.read_text()
     configuration.write_text(before + "; edited by hand\n")
-    changes = platform.get(f"/sites/{site['id']}/plan")["changes"]
+    changes = platform.planned_changes(site["id"])
     assert [(change["action"], change["is_drift"]) for change in changes] == [("update", True)]
     assert "edited by hand" in changes[0]["diff"]
     assert "edited by hand" in platform.command("plan", "planned.test", status=2)

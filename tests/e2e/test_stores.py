@@ -39,7 +39,7 @@ def platform(request: pytest.FixtureRequest, postgresql: PostgreSQL) -> Iterator
 def test_a_site_comes_and_goes(platform: RunningPlatform) -> None:
     site = platform.online("stored.test")
     assert platform.visit("stored.test")[0] == 200
-    assert platform.get(f"/sites/{site['id']}/plan")["changes"] == []
+    assert platform.planned_changes(site["id"]) == []
     platform.api("DELETE", f"/sites/{site['id']}")
     platform.gone(site["id"])
     assert platform.traces_of(site) == []
