@@ -52,8 +52,14 @@ def status_of(pid: int) -> Status | None:
     return None if fields[0] in "ZX" else Status(fields[0], int(fields[3]), int(fields[19]))
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether the process waits for something, and neither computes nor waits for a processor or a disk."""
+    status = status_of(pid)
+    return status is not None and status.state == "S"
+
+
 def switches_of(pid: int) -> int:
-    """How often the process has gone to wait for something; it stands still while it waits for work."""
+    """How often the process has gone to wait for something; it stands still while it waits for work, or computes."""
     with suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines():
             if line.startswith("voluntary_ctxt_switches:"):

@@ -215,7 +215,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             if running.service.socket is None:
                 if process.listens(running.pid) and not names_a_cause(output.text()):
                     return
-            elif (count := process.switches_of(running.pid)) != switches:
+            elif (count := process.switches_of(running.pid)) != switches or not process.is_asleep(running.pid):
                 switches, still_since = count, now
             elif now - still_since > self.settings.quiet:
                 return
