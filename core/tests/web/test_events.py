@@ -14,7 +14,7 @@ from hosthold.auth.models import ApiTokenRow
 from hosthold.types.identifier import new_identifier
 from hosthold.work.models import EventRow
 from hosthold.work.outbox import announce
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
 from .conftest import World, run
 
@@ -171,6 +171,45 @@ def test_s44_a_stream_ends_when_its_token_is_revoked(world: World, monkeypatch: 
                 uow.session.execute(delete(ApiTokenRow).where(ApiTokenRow.secret_hash == hashed))
             async with asyncio.timeout(2):
                 await stream.ended.wait()
+
+    run(scenario())
+
+
+def test_s44_a_stream_ends_when_its_token_may_no_longer_listen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hosthold.web.events.RECHECK_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        async with follow(world, "alice") as stream:
+            with world.platform.database.write() as uow:
+                hashed = secret_hash(world.tokens["alice"])
+                uow.session.execute(
+                    update(ApiTokenRow).where(ApiTokenRow.secret_hash == hashed).values(permissions=["site:read"])
+                )
+            async with asyncio.timeout(2):
+                await stream.ended.wait()
+
+    run(scenario())
+
+
+def test_events_arrive_although_most_earlier_ones_were_pruned(world: World) -> None:
+    tell(world, "alice", site(), number=1)
+    with world.platform.database.write() as uow:
+        first = uow.session.scalars(select(EventRow)).one()
+        late = EventRow(
+            sequence=first.sequence + 100_000, id=new_identifier(), at=first.at, name="changed", subject=site(),
+            account_path=first.account_path, payload={"number": 2}, is_dispatched=True,
+        )  # fmt: skip
+        uow.session.add(late)
+
+    async def scenario() -> None:
+        async with follow(world, "alice") as stream:
+            with world.platform.database.write() as uow:
+                following = EventRow(
+                    sequence=late.sequence + 1, id=new_identifier(), at=late.at, name="changed", subject=site(),
+                    account_path=late.account_path, payload={"number": 3}, is_dispatched=True,
+                )  # fmt: skip
+                uow.session.add(following)
+            assert [event["number"] for event in await stream.wait_for(1)] == [3]
 
     run(scenario())
 

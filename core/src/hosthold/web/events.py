@@ -122,16 +122,20 @@ class EventFeed:
         try:
             yield b"retry: 1000\n\n"
             sent: set[int] = set()
+            recheck = time.monotonic() + RECHECK_SECONDS
             if last_event_id is not None:
                 async for row in self._missed(listener, max(0, last_event_id - self._resume_margin)):
+                    if time.monotonic() >= recheck:
+                        if not await _may_listen(identity, authenticator):
+                            return
+                        recheck = time.monotonic() + RECHECK_SECONDS
                     sent.add(row.sequence)
                     yield encode(row)
-            recheck = time.monotonic() + RECHECK_SECONDS
             heartbeat = time.monotonic() + HEARTBEAT_SECONDS
             while True:
                 now = time.monotonic()
                 if now >= recheck:
-                    if await authenticator.is_still_valid(identity) is None:
+                    if not await _may_listen(identity, authenticator):
                         return
                     recheck = now + RECHECK_SECONDS
                 if now >= heartbeat:
@@ -167,7 +171,7 @@ class EventFeed:
             known = await self._execution.read(lambda uow: set(uow.connection.execute(_LATEST).scalars()))
             if self._poller is None or self._poller.done():
                 self._last = max(known, default=0)
-                first = min(known, default=1)
+                first = max(min(known, default=1), self._last - TRAIL)  # what lies below was pruned, not delayed
                 self._missing = dict.fromkeys(set(range(first, self._last)) - known, time.monotonic())
                 self._poller = asyncio.create_task(self._poll())
 
@@ -200,6 +204,11 @@ class EventFeed:
             else:
                 self._missing.pop(row.sequence, None)
         self._missing = {number: since for number, since in self._missing.items() if now - since < GAP_SECONDS}
+
+
+async def _may_listen(identity: Identity, authenticator: Authenticator) -> bool:
+    present = await authenticator.is_still_valid(identity)
+    return present is not None and present.actor.may("event:read")
 
 
 def _read_missed(uow: UnitOfWork, *, after: int, start: str, end: str) -> Sequence[Row[Any]]:
