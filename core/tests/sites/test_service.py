@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
+from hosthold.settings import NameSettings, Settings, WebSettings
 from hosthold.sites import service
 from hosthold.sites.models import DomainNameRow
-from hosthold.sites.names import DomainTaken
+from hosthold.sites.names import DomainTaken, reservation
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
+from hosthold.types.text import Domain
 from pydantic import ValidationError
 
 from conftest import RecordingBell
@@ -91,6 +93,18 @@ def test_s60_of_two_that_take_a_name_at_once_one_gets_it(world: World) -> None:
 def test_s61_reserved_names_and_public_suffixes_are_refused(world: World, bad: str) -> None:
     with pytest.raises((InvalidInput, ValidationError)):
         declare(world, world.alice, bad)
+
+
+@pytest.mark.parametrize("bad", ["panel.hosting.net", "evil.panel.hosting.net", "own.hosting.org", "a.own.hosting.org"])
+def test_s61_the_platforms_own_names_are_refused(settings: Settings, bad: str) -> None:
+    own = settings.model_copy(
+        update={
+            "web": WebSettings(public_url="https://Panel.hosting.net:8443"),
+            "names": NameSettings(reserved=("own.hosting.org",)),
+        }
+    )
+    assert "belongs to the platform" in (reservation(Domain(bad), own) or "")
+    assert reservation(Domain("hosting.net"), own) is None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 from sqlalchemy import select
@@ -48,9 +49,15 @@ def _lies_at_or_below(name: str, suffix: str) -> bool:
     return name == suffix or name.endswith("." + suffix)
 
 
+def _panel(settings: Settings) -> tuple[str, ...]:
+    """The panel's own host, unless sites are made below it, as below `localhost` on a test machine."""
+    host = (urlsplit(settings.public_url).hostname or "").lower()
+    return () if not host or host in settings.names.local_suffixes else (host,)
+
+
 def reservation(name: Domain, settings: Settings) -> str | None:
     """Why no site may have this name (S-61), or `None` if one may."""
-    for own in settings.names.reserved:
+    for own in (*settings.names.reserved, *_panel(settings)):
         if _lies_at_or_below(name, own):
             return f"{own} belongs to the platform itself."
     if name.split(".")[0] in SPECIAL_LABELS:
