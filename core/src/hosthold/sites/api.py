@@ -66,6 +66,12 @@ def resume_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
     return SiteView.of(service.resume(uow, actor, site_id))
 
 
+@operation("POST", "/sites/{site_id}/retry", permission="site:update", status=202)
+def retry_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
+    """Try at once to bring a site to its declared state, also one that failed for good."""
+    return SiteView.of(service.retry(uow, actor, site_id))
+
+
 @operation("POST", "/sites/{site_id}/restart", permission="site:restart", status=202, location="/operations/{id}")
 def restart_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> OperationView:
     """Replace the processes that run the site's code; requests that are being answered are finished first."""
