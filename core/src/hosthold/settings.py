@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hosthold.errors import Misconfigured
@@ -30,6 +30,8 @@ class WebSettings(_Section):
     public_url: str = ""
     """The address that links are built from; empty means `http://<host>:<port>`."""
     processes: int = Field(default=1, ge=1, le=64)
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks of the proxies before the panel: from these, and only these, `X-Forwarded-For` is believed (S-47)."""
 
 
 class DatabaseSettings(_Section):

@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 
 from hosthold.settings import WebSettings
-from hosthold.web.application import Application
+from hosthold.web.application import Application, ASGIApp
 
 STOP_SECONDS = 10
 """How long requests that are being answered may take when the server is told to stop."""
@@ -46,9 +46,9 @@ def serve(settings: WebSettings, make_application: Callable[[], Application]) ->
     log.info("web listens", address=settings.host, port=listener.getsockname()[1], processes=settings.processes)
     try:
         if settings.processes == 1:
-            _run(make_application(), listener)
+            _run(make_application(), listener, settings)
         else:
-            _supervise(settings.processes, lambda: _run(make_application(), listener))
+            _supervise(settings.processes, lambda: _run(make_application(), listener, settings))
     finally:
         listener.close()
 
@@ -62,12 +62,17 @@ def _listen(settings: WebSettings) -> socket.socket:
     return listener
 
 
-def _run(application: Application, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        application, access_log=False, log_config=None, server_header=False, proxy_headers=False, ws="none",
+def configuration(application: ASGIApp, settings: WebSettings) -> uvicorn.Config:
+    """How uvicorn serves: without a log of requests, and believing what proxies say of clients only where it is set."""
+    return uvicorn.Config(
+        application, access_log=False, log_config=None, server_header=False, ws="none",
+        proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(map(str, settings.trusted_proxies)),
         lifespan="on", timeout_graceful_shutdown=STOP_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
-    instance = _Server(config, application)
+
+
+def _run(application: Application, listener: socket.socket, settings: WebSettings) -> None:
+    instance = _Server(configuration(application, settings), application)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises a caught signal again at its end, to this handler
         signal.signal(number, instance.handle_exit)
     try:
