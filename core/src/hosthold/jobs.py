@@ -9,6 +9,7 @@ from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.types.extension import Job
 from hosthold.web.idempotency import prune as prune_idempotency_keys
 from hosthold.work.deliver import Deliverer
+from hosthold.work.operations import prune as prune_operations
 
 
 def core_jobs(database: Database) -> tuple[Job, ...]:
@@ -23,5 +24,6 @@ def core_jobs(database: Database) -> tuple[Job, ...]:
 
     return (
         Job("prune_idempotency_keys", timedelta(hours=1), in_a_transaction(prune_idempotency_keys)),
+        Job("prune_operations", timedelta(hours=1), in_a_transaction(prune_operations)),
         Job("prune_events", timedelta(hours=1), Deliverer(database, database.registry).prune),
     )

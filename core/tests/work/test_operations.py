@@ -11,7 +11,7 @@ from hosthold.errors import Conflict, Misconfigured, Unavailable
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
 from hosthold.work.models import EventRow, OperationRow
-from hosthold.work.operations import MAX_ATTEMPTS, Handler, Operations, Run, request
+from hosthold.work.operations import MAX_ATTEMPTS, Handler, Operations, Run, prune, request
 from sqlalchemy import select
 
 ACTOR = Actor(label="ann@example.com", account_id=new_identifier(), account_path="/a", permissions=frozenset("*"))
@@ -290,3 +290,15 @@ def test_r30_a_clock_that_is_set_back_keeps_no_operation_waiting(database: Datab
         operations(database, die).run()
     clock.advance(-86_400_000)
     assert operations(database, lambda _run: None).run() == 1
+
+
+def test_operations_are_forgotten_thirty_days_after_they_were_asked_for_and_settled(
+    database: Database, clock: Any
+) -> None:
+    ask(database, "settled")
+    operations(database, lambda _run: None).run()
+    ask(database, "waiting")
+    clock.advance(31 * 86_400_000)
+    with database.write() as uow:
+        assert prune(uow) == 1
+    assert only(database).state == "pending"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
@@ -26,6 +27,8 @@ from hosthold.work.outbox import CHANGED, announce
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 STARTED, FINISHED = "started", "finished"
 MAX_ATTEMPTS = 10
+KEPT = timedelta(days=30)
+"""How long one can read what became of an operation."""
 
 log = structlog.get_logger()
 
@@ -144,6 +147,14 @@ def request(
             hint="Use a new key for a new request.",
         )
     return existing
+
+
+def prune(uow: UnitOfWork) -> int:
+    """Forget operations that were settled and are older than 30 days; how many there were."""
+    too_old = delete(OperationRow).where(
+        OperationRow.due_at.is_(None), OperationRow.created_at < uow.clock() - KEPT // timedelta(milliseconds=1)
+    )
+    return uow.connection.execute(too_old).rowcount
 
 
 class Operations:
