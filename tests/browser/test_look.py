@@ -15,6 +15,7 @@ PATHS = (
     "/accounts",
     "/accounts/new",
     "/packages",
+    "/packages/new",
     "/nodes",
     "/plugins",
     "/x/hello_plugin/hello",

@@ -29,6 +29,7 @@ PATHS = (
     "/accounts",
     "/accounts/new",
     "/packages",
+    "/packages/new",
     "/nodes",
     "/plugins",
     "/x/hello_plugin/hello",

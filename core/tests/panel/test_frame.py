@@ -114,3 +114,25 @@ def test_a_customer_is_added_through_the_form(company: Company) -> None:
     assert "Café Morgenstern" in page.text
     assert "The customer was added." in page.text
     assert "The customer was added." not in visitor.see("/accounts").text
+
+
+def test_a_package_is_made_through_the_form(company: Company) -> None:
+    visitor = company.visitor()
+    refused = visitor.fill("/packages/new", name="Large", memory_mb="much")
+    assert refused.status == 422
+    assert "valid integer" in refused.text
+    assert refused.fields["memory_mb"] == "much"
+    assert visitor.fill("/packages/new", name="Starter").status == 409
+    assert visitor.fill("/packages/new", name="Large", max_sites="3", memory_mb="512").status == 303
+    page = visitor.see("/packages")
+    assert "512 MiB" in page.text
+    assert "The package was made." in page.text
+    customer = company.visitor("owner", company.customer_id)
+    assert "/packages/new" not in customer.see("/packages").links()
+    assert customer.see("/packages/new").status == 403
+
+
+def test_s70_a_form_with_too_many_fields_is_refused(company: Company) -> None:
+    fields = {f"field{number}": "x" for number in range(60)}
+    assert Visitor(company.app).send("/sign-in", fields).status == 422
+    assert company.visitor().send("/sites/new", fields).status == 422

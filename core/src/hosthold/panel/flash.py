@@ -18,6 +18,7 @@ MESSAGES = {
     "site-deleting": "The site is being deleted.",
     "site-deleted": "The site was deleted.",
     "account-created": "The customer was added.",
+    "package-created": "The package was made. Customers can be given it now.",
     "signed-out": "You are signed out.",
 }
 

@@ -18,6 +18,7 @@ from hosthold.errors import NotFound
 from hosthold.panel import flash
 from hosthold.panel.room import Room
 from hosthold.types.actor import Actor
+from hosthold.web.problems import INVALID_INPUT, HttpProblem
 from hosthold.web.request import MAX_QUERY_FIELDS, Request
 
 THEME_COOKIE = "hosthold_theme"
@@ -160,6 +161,13 @@ def local_path(wanted: str) -> str:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form. What cannot be read is left out: the form's own rules then say what is missing."""
+    """The fields of a posted form. Raises a problem if there are too many.
+
+    What cannot be read is left out: the form's own rules then say what is missing.
+    """
     body = await request.body()
-    return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+    try:
+        pairs = parse_qsl(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise HttpProblem(INVALID_INPUT, "The form has too many fields; nothing was changed.") from None
+    return dict(pairs)
