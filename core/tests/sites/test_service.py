@@ -126,6 +126,12 @@ def test_s59_what_is_no_domain_is_refused_at_the_border(bad: str) -> None:
         SiteDraft.model_validate({"domain": bad})
 
 
+@pytest.mark.parametrize("typed", ["http://alice.com", "my_shop.com", "alice..com", "-a.com", "bücher_.de.x_"])
+def test_what_is_wrong_with_a_domain_is_said_in_plain_words(typed: str) -> None:
+    with pytest.raises(ValidationError, match="parts are 1 to 63 letters, digits and inner hyphens"):
+        SiteDraft.model_validate({"domain": typed})
+
+
 @pytest.mark.parametrize("twin", ["ALICE.com", "alice.com.", "alice。com", "ａlice.com"])
 def test_s59_twins_of_a_name_are_one_name(twin: str) -> None:
     assert SiteDraft.model_validate({"domain": twin}).domain == "alice.com"

@@ -52,6 +52,12 @@ class ValidatedText(str):
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
+def _check_labels(name: str) -> None:
+    for label in name.lower().removesuffix(".").split("."):
+        if label.isascii() and not _LABEL.fullmatch(label):
+            raise ValueError(f"has the part {label!r}; parts are 1 to 63 letters, digits and inner hyphens")
+
+
 class Domain(ValidatedText):
     """A host name in its one canonical form: IDNA A-labels (RFC 5891, UTS 46), lower case, no trailing dot.
 
@@ -69,6 +75,7 @@ class Domain(ValidatedText):
         try:
             name = idna.encode(name, uts46=True, std3_rules=True, transitional=False).decode("ascii").lower()
         except (idna.IDNAError, UnicodeError) as error:
+            _check_labels(name)  # says it in plainer words, where it can
             raise ValueError(f"is not a domain name: {error}") from None
         name = name.removesuffix(".")
         if len(name) > 253:
@@ -76,9 +83,7 @@ class Domain(ValidatedText):
         labels = name.split(".")
         if len(labels) < 2:
             raise ValueError("needs at least two parts, such as example.com")
-        for label in labels:
-            if not _LABEL.fullmatch(label):
-                raise ValueError(f"has the part {label!r}; parts are 1 to 63 letters, digits and inner hyphens")
+        _check_labels(name)
         if labels[-1].isdigit():
             raise ValueError("is an address, not a domain name")
         try:
