@@ -60,6 +60,7 @@ class SiteColumns(Protocol):
     observed_generation: Any
     conditions: Any
     created_at: Any
+    account_path: Any
 
 
 class SiteView(Frozen):

@@ -44,22 +44,25 @@ __all__ = [
 _COLUMNS = (
     SiteRow.id, SiteRow.account_id, SiteRow.name, SiteRow.domains, SiteRow.runtime_driver, SiteRow.runtime_version,
     SiteRow.runtime_settings, SiteRow.document_root, SiteRow.is_suspended, SiteRow.phase, SiteRow.generation,
-    SiteRow.observed_generation, SiteRow.conditions, SiteRow.created_at,
+    SiteRow.observed_generation, SiteRow.conditions, SiteRow.created_at, SiteRow.account_path,
 )  # fmt: skip
 _TABLE = SiteRow.__table__.c
 
 
-def _list_statement(*, after: bool) -> Select[tuple[object, ...]]:
-    query: Select[tuple[object, ...]] = select(*_COLUMNS).where(
-        SiteRow.account_path >= bindparam("start"), SiteRow.account_path < bindparam("end")
-    )
+def _list_statement(extent: str, *, after: bool) -> Select[tuple[object, ...]]:
+    query: Select[tuple[object, ...]] = select(*_COLUMNS)
+    if extent == "part":
+        query = query.where(SiteRow.account_path >= bindparam("start"), SiteRow.account_path < bindparam("end"))
     if after:
         query = query.where(SiteRow.id < bindparam("cursor"))
     return query.order_by(SiteRow.id.desc()).limit(bindparam("limit"))
 
 
-FIRST_PAGE = _list_statement(after=False)
-NEXT_PAGE = _list_statement(after=True)
+_PAGES = {
+    (extent, after): _list_statement(extent, after=after)
+    for extent in ("everything", "part")
+    for after in (False, True)
+}
 
 
 def subject_of(row: SiteRow) -> str:
@@ -103,7 +106,12 @@ def page(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) -> tuple
     """Sites that the actor reaches, newest first, and the cursor of the next page if there is one."""
     start, end = below(actor.account_path)
     values = {"start": start, "end": end, "limit": limit + 1, "cursor": cursor}
-    rows = uow.connection.execute(FIRST_PAGE if cursor is None else NEXT_PAGE, values).fetchall()
+    rows: Sequence[SiteColumns] = ()
+    is_root = actor.account_path.count("/") == 1
+    if is_root:  # all sites, most likely: the order of the primary key is the order of the page, and nothing is sorted
+        rows = uow.connection.execute(_PAGES["everything", cursor is not None], values).fetchall()
+    if not is_root or not all(actor.reaches(row.account_path) for row in rows):
+        rows = uow.connection.execute(_PAGES["part", cursor is not None], values).fetchall()
     return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
 
 
