@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from hosthold.errors import Unavailable
-from hosthold.node.process import bind_listener, open_output
+from hosthold.node.process import _runs_as, bind_listener, kill_user, open_output, pids
 from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.watch import Watch
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.resource import Service, UnixSocket
 
@@ -63,7 +64,7 @@ def _echo(node: Node, version: str = "one", **changes: Any) -> Service:
     return Service(
         name="echo",
         command=(PYTHON, "-S", "-c", ECHO, version),
-        owner=node.owner_of(70_001),
+        owner=node.owner_of(71_001),
         socket=UnixSocket(path=path, owner=node.root, mode=0o600),
     ).model_copy(update=changes)
 
@@ -203,7 +204,7 @@ def test_a_socket_path_longer_than_an_address_works(place: Path) -> None:
 def test_s14_a_log_in_a_folder_of_the_site_is_opened_with_the_sites_rights(place: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: real Unix users")
-    owner = Owner(uid=70_001, gid=70_001)
+    owner = Owner(uid=71_001, gid=71_001)
     logs, victim = place / "logs", place / "victim"
     logs.mkdir()
     os.chown(logs, owner.uid, owner.gid)
@@ -337,12 +338,12 @@ def test_php_fpm_serves_on_the_socket_that_it_was_handed(node: Node, supervisor:
         f"[global]\ndaemonize = no\nerror_log = {node.layout.state}/fpm.log\n"
         "[s]\nlisten = /nonexistent/s.sock\npm = ondemand\npm.max_children = 1\nping.path = /ping\n"
     )
-    os.chown(node.layout.state, node.owner_of(70_001).uid, -1)
+    os.chown(node.layout.state, node.owner_of(71_001).uid, -1)
     service = Service(
         name="php",
         command=("/usr/sbin/php-fpm8.2", "-F", "-y", str(conf)),
         environment=(("FPM_SOCKETS", "/nonexistent/s.sock=3"),),
-        owner=node.owner_of(70_001),
+        owner=node.owner_of(71_001),
         socket=UnixSocket(path=node.layout.sockets.child("s.sock"), owner=node.root, mode=0o600),
         stop="QUIT",
     )
@@ -370,3 +371,103 @@ def _ping(service: Service) -> str:
         client.sendall(begin + record(4, parameters) + record(4, b"") + record(5, b""))
         answer = client.makefile("rb").read()
     return "pong" if b"pong" in answer else answer.decode("utf-8", "replace")
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: real Unix users")
+
+HOSTILE = """
+import ctypes, os, signal, sys, threading, time
+os.setresgid(71_002, 71_002, 71_002); os.setresuid(71_002, 71_002, 71_002)
+os.setsid(); os.environ.clear(); signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def stop_all():
+    while True:
+        try: os.kill(-1, signal.SIGSTOP)
+        except ProcessLookupError: pass
+def fork_away():
+    for _ in range(500):  # the machine's first process may be slow to bury them
+        if os.fork(): os._exit(0)
+        time.sleep(0.003)
+    time.sleep(1000)
+def live_on_in_a_thread():
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    ctypes.CDLL(None).syscall(60, 0)
+print("ready", flush=True)
+locals()[sys.argv[1]]()
+"""
+
+
+def _of_the_tenant() -> list[int]:
+    return [pid for pid in pids() if _runs_as(pid, 71_002)]
+
+
+@pytest.fixture
+def tenant() -> Iterator[Callable[[str], None]]:
+    """Starts a hostile program of a tenant; nothing of it is left at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(what: str) -> None:
+        process = subprocess.Popen([PYTHON, "-c", HOSTILE, what], stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+
+    yield start
+    assert kill_user(71_002, 10) == []
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@root_only
+@pytest.mark.parametrize("what", ["fork_away", "live_on_in_a_thread", "stop_all"])
+def test_a_stopped_service_leaves_nothing_of_its_user_whatever_session_it_fled_to(
+    node: Node, supervisor: ProcessSupervisor, tenant: Callable[[str], None], what: str
+) -> None:
+    service = _echo(node, owner=Owner(uid=71_002, gid=71_002))
+    supervisor.start(service)
+    tenant(what)
+    supervisor.stop("echo")
+    assert _of_the_tenant() == []
+
+
+@root_only
+def test_a_tenant_who_stops_whatever_it_may_signal_does_not_stop_the_node(
+    node: Node, supervisor: ProcessSupervisor, tenant: Callable[[str], None]
+) -> None:
+    owner = Owner(uid=71_002, gid=71_002)
+    tenant("stop_all")
+    for version in ("one", "two", "three"):
+        supervisor.start(_echo(node, version, owner=owner))
+    path = node.layout.sockets.child("other.sock")
+    other = _echo(node, name="other", socket=UnixSocket(path=path, owner=node.root, mode=0o600))
+    supervisor.start(other)
+    assert _ask(other)[0] == "one"
+
+
+def test_a_service_that_fails_for_ever_is_tried_for_ever(node: Node, supervisor: ProcessSupervisor) -> None:
+    """After a thousand failures, which take a night, the pause must not be more than a number can hold."""
+    service = _echo(node)
+    supervisor.start(service)
+    supervisor._failures["echo"] = 5000
+    os.kill(int(_ask(service)[1]), signal.SIGKILL)
+    _until(lambda: "echo" not in supervisor.running())
+    _until(lambda: "echo" in supervisor._watch._times)
+    assert supervisor._watch._times["echo"] < time.monotonic() + 31
+
+
+def test_what_goes_wrong_with_one_service_does_not_end_the_watching_of_others() -> None:
+    tried: list[str] = []
+
+    def due(name: str) -> None:
+        tried.append(name)
+        if name == "bad":
+            raise OSError("no space left")
+
+    watch = Watch(lambda _name, _pidfd: None, due)
+    watch.start()
+    watch.later("bad", 0)
+    _until(lambda: "bad" in tried)
+    watch.later("good", 0)
+    _until(lambda: "good" in tried)
+    assert "bad" in watch._times, "it is tried again"
+    watch.stop()

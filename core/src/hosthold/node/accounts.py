@@ -9,7 +9,6 @@ import fcntl
 import grp
 import os
 import pwd
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -163,30 +162,11 @@ class AccountFiles:
 
 
 def kill_all_of(uid: int) -> None:
-    """End every process of the user at once, and wait until none is left; a zombie is none.
-
-    Raises `NodeFailure` if one does not go.
-    """
-    deadline = time.monotonic() + _KILL_SECONDS
-    while pids := [pid for pid in process.pids() if _belongs_to(pid, uid)]:
-        for pid in pids:
-            process.kill(pid)
-        if time.monotonic() > deadline:
-            raise NodeFailure(
-                "ProcessesLeft",
-                f"Processes of uid {uid} do not end: {', '.join(map(str, pids))}; the account was left.",
-                "Look at them on the node; it is tried again by itself.",
-            )
-
-
-def _belongs_to(pid: int, uid: int) -> bool:
-    """Whether the process runs as the user, or can become it again; a zombie belongs to nobody."""
-    if pid == os.getpid():
-        return False
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    real_effective_saved = fields["Uid"].split()[:3]
-    return str(uid) in real_effective_saved and not fields["State"].startswith(("Z", "X"))
+    """End every process of the user at once. Raises `NodeFailure` if one does not go."""
+    left = process.kill_user(uid, _KILL_SECONDS)
+    if left:
+        raise NodeFailure(
+            "ProcessesLeft",
+            f"Processes of uid {uid} do not end: {', '.join(map(str, left[:10]))}; the account was left.",
+            "Look at them on the node; it is tried again by itself.",
+        )

@@ -232,6 +232,6 @@ def _drifted(plan: SubjectPlan) -> Condition:
     return Condition(
         reason="Drifted",
         message=f"Changed by somebody else since Hosthold wrote it: {', '.join(edited)}.",
-        hint="Look at the differences; order the change again with permission to overwrite them, or put them back.",
+        hint="Look at the differences, then have them overwritten (`repair`), or put them back.",
         is_permanent=True,
     )

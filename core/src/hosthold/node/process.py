@@ -21,6 +21,8 @@ from hosthold.types.resource import Service
 
 _PIDFD_GETFD = 438
 _PR_SET_NO_NEW_PRIVS = 38
+_SETPRIV = "/usr/bin/setpriv"
+_MOST_AT_A_TIME = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,12 +46,16 @@ class Status(NamedTuple):
 
 
 def status_of(pid: int) -> Status | None:
-    """The process's status; `None` if there is no such process, a zombie included."""
+    """The process's status; `None` if there is no such process, a zombie included.
+
+    A process whose first thread has ended looks like a zombie, and its other threads go on running.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else Status(fields[0], int(fields[3]), int(fields[19]))
+    has_ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if has_ended else Status(fields[0], int(fields[3]), int(fields[19]))
 
 
 def is_asleep(pid: int) -> bool:
@@ -84,16 +90,13 @@ def spawn(service: Service, marks: dict[str, str], folder: str, output: int, lis
     is_other_user = service.owner.uid != os.geteuid()
     try:
         child = subprocess.Popen(
-            service.command,
+            (*_as_user(service.owner), *service.command) if is_other_user else service.command,
             env=ENVIRONMENT | dict(service.environment) | marks,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            user=service.owner.uid if is_other_user else None,
-            group=service.owner.gid if is_other_user else None,
-            extra_groups=() if is_other_user else None,
             pass_fds=() if listener is None else (3,),
             preexec_fn=_before_exec(listener, service.owner.uid != 0),  # only two system calls between fork and exec
         )
@@ -134,34 +137,97 @@ def pids() -> Iterator[int]:
     yield from (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
-def kill(pid: int) -> None:
-    """End the process at once, and wait for its end."""
+def kill(pid: int, is_meant: Callable[[int], bool]) -> None:
+    """End the process at once if it is one that is meant, and wait for its end.
+
+    That is asked while a descriptor holds the process: a number by itself may have come to mean another one.
+    """
     with suppress(ProcessLookupError):
         pidfd = os.pidfd_open(pid)
         try:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            has_ended(pidfd, 1.0)
+            if is_meant(pid):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                has_ended(pidfd, 1.0)
         finally:
             os.close(pidfd)
-    reap(pid)
+        reap(pid)
 
 
 def kill_session(session: int) -> None:
     """End at once whatever still runs in the session, and wait until nothing does."""
+
+    def is_in_session(pid: int) -> bool:
+        status = status_of(pid)
+        return status is not None and status.session == session
+
     deadline = time.monotonic() + 5.0
     while time.monotonic() < deadline:
-        left = [pid for pid in pids() if (status := status_of(pid)) is not None and status.session == session]
+        left = [pid for pid in pids() if is_in_session(pid)]
         if not left:
             return
         for pid in left:
-            kill(pid)
+            kill(pid, is_in_session)
+
+
+def kill_user(uid: int, seconds: float) -> list[int]:
+    """End every process of the user at once, in whatever session; those that are left after the time.
+
+    The kernel is asked to end all in one step, by a process of that very user: a program that forks faster than
+    processes can be listed is never seen, and cannot be ended one by one.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        is_done = _kill_at_once(uid)
+        left = [pid for pid in pids() if _runs_as(pid, uid)]
+        if (is_done and not left) or time.monotonic() > deadline:
+            return left
+        for pid in left[:_MOST_AT_A_TIME]:
+            kill(pid, lambda pid: _runs_as(pid, uid))
+
+
+def _kill_at_once(uid: int) -> bool:
+    """Whether it came to its end: the user may stop or kill it as well, or hold all numbers of processes."""
+    command = (*_as_user(Owner(uid=uid, gid=uid)), "/bin/kill", "-KILL", "--", "-1")
+    with suppress(OSError, subprocess.TimeoutExpired):
+        result = subprocess.run(
+            command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=1.0
+        )
+        return result.returncode >= 0
+    return False
+
+
+def _as_user(owner: Owner) -> tuple[str, ...]:
+    """The beginning of a command that is run as somebody else, with no other groups and no way to more rights.
+
+    A program does that after its start: what the user may signal, it may also stop, and starting would never return.
+    """
+    if owner.uid == 0:
+        raise ValueError("root is nobody else")
+    return (_SETPRIV, f"--reuid={owner.uid}", f"--regid={owner.gid}", "--clear-groups", "--no-new-privs", "--")
+
+
+def _runs_as(pid: int, uid: int) -> bool:
+    """Whether the process is the user's, or can become it again; a zombie is nobody's."""
+    if pid == os.getpid() or status_of(pid) is None:
+        return False
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return str(uid) in fields["Uid"].split()[:3]
 
 
 def taken_listener(pidfd: int) -> socket.socket | None:
     """A second descriptor of another process's descriptor 3, if that is a listening Unix socket."""
     try:
-        taken = socket.socket(fileno=system_call(_PIDFD_GETFD, pidfd, 3, 0))
+        descriptor = system_call(_PIDFD_GETFD, pidfd, 3, 0)
     except OSError:
+        return None
+    try:
+        taken = socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
         return None
     if taken.family == socket.AF_UNIX and taken.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         taken.setblocking(True)

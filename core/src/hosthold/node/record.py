@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -90,11 +89,11 @@ class Records:
         """All services that have a record or the beginning of one."""
         return sorted(entry.name for entry in self._base.iterdir())
 
-    def marked(self) -> Iterator[int]:
-        """All processes that bear this node's mark."""
-        mark, base = f"{_MARK}={self._state}:", f"{self._base}/"
-        for pid in process.pids():
-            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                has_folder = str(Path(f"/proc/{pid}/cwd").readlink()).startswith(base)
-                if has_folder or f"\0{mark}" in "\0" + Path(f"/proc/{pid}/environ").read_text("utf-8", "replace"):
-                    yield pid
+    def is_marked(self, pid: int) -> bool:
+        """Whether the process bears this node's mark. A tenant can plant it: it is a reason to end, never to trust."""
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if str(Path(f"/proc/{pid}/cwd").readlink()).startswith(f"{self._base}/"):
+                return True
+            environment = "\0" + Path(f"/proc/{pid}/environ").read_text("utf-8", "replace")
+            return f"\0{_MARK}={self._state}:" in environment
+        return False

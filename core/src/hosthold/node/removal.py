@@ -1,4 +1,4 @@
-"""Removing a folder with all that a tenant put into it, however deep: nothing recurs, and two descriptors are enough."""
+"""Removing a folder with all that a tenant put into it, however deep: nothing recurs, two descriptors are enough."""
 
 from __future__ import annotations
 

@@ -125,6 +125,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             running = self._running.pop(name, None)
             if running is not None:
                 self._end(running)
+                self._end_escaped(running.service)
             self._discard(name)
 
     def running(self) -> dict[str, Service]:
@@ -233,6 +234,12 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         process.reap(running.pid)
         os.close(running.pidfd)
 
+    def _end_escaped(self, service: Service) -> None:
+        """End what a stopped service's user runs in other sessions, unless another service is the same user's."""
+        users = {os.geteuid(), *(running.service.owner.uid for running in self._running.values())}
+        if service.owner.uid not in users and (left := process.kill_user(service.owner.uid, self.settings.stop)):
+            _log.error("processes of %s do not end: %s", service.name, left[:10])
+
     def _ended(self, name: str, pidfd: int) -> None:
         """A process ended by itself: clean up after it, and start the service again after a pause."""
         with self._lock:
@@ -242,7 +249,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             del self._running[name]
             self._end(running)
             lived = time.monotonic() - running.started
-            self._failures[name] = 1 if lived > _HEALTHY_SECONDS else self._failures.get(name, 0) + 1
+            self._failures[name] = 1 if lived > _HEALTHY_SECONDS else min(self._failures.get(name, 0) + 1, 16)
             pause = min(0.1 * 2.0 ** self._failures[name], _LONGEST_PAUSE)
             _log.warning("%s ended after %.1f s; it is started again in %.1f s", name, lived, pause)
             self._watch.later(name, pause)
@@ -288,12 +295,13 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
                 process.kill_session(record.pid)
             if name not in self._declared:
                 self._records.remove(name)
-        for pid in [*self._records.marked()]:
+
+        def is_stray(pid: int) -> bool:
             status = process.status_of(pid)
-            if status is not None and status.session not in adopted:
-                process.kill(pid)
-                if status.session == pid:
-                    process.kill_session(pid)
+            return status is not None and status.session not in adopted and self._records.is_marked(pid)
+
+        for pid in [pid for pid in process.pids() if is_stray(pid)]:
+            process.kill(pid, is_stray)
         declared = {service.socket.path for service in self._declared.values() if service.socket is not None}
         for entry in sockets.iterdir() if sockets.is_dir() else ():
             if entry.is_socket() and str(entry) not in declared:

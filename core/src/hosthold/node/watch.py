@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import threading
 import time
 from collections.abc import Callable
+
+_PAUSE_AFTER_ERROR = 30.0
+_log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -72,11 +76,19 @@ class Watch:
                 with self._lock:
                     name = self._names.get(descriptor)
                 if name is not None:
-                    self._ended(name, descriptor)
+                    self._call(self._ended, name, descriptor)
             now = time.monotonic()
             with self._lock:
                 names = [name for name, at in self._times.items() if at <= now]
                 for name in names:
                     del self._times[name]
             for name in names:
-                self._due(name)
+                self._call(self._due, name)
+
+    def _call(self, act: Callable[..., None], name: str, *arguments: int) -> None:
+        """One service's misfortune, such as a full disk, never ends the watching of all others."""
+        try:
+            act(name, *arguments)
+        except Exception:
+            _log.exception("%s could not be looked after; it is tried again", name)
+            self.later(name, _PAUSE_AFTER_ERROR)
