@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 
 from benchmarks import api, provision, queue
@@ -20,6 +21,7 @@ def main() -> None:
         summary = (module.__doc__ or "").splitlines()[0]
         module.add_options(commands.add_parser(name, help=summary, description=summary))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     found = _BENCHMARKS[options.name].run(options)
     json.dump({"benchmark": options.name, **found, "machine": machine()}, sys.stdout, indent=2)
     print()
