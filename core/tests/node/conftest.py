@@ -17,6 +17,7 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import Unavailable
 from hosthold.node.agent import NodeAgent
 from hosthold.node.policy import Policy
+from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.resource import (
@@ -231,3 +232,25 @@ def user_world(place: Path) -> Iterator[World]:
     made.begin()
     yield made
     made.agent.stop()
+
+
+@pytest.fixture
+def node(place: Path) -> Node:
+    """A node whose folders are there."""
+    layout = NodeLayout(state=f"{place}/state", run=f"{place}/run")
+    for folder in (layout.state, layout.run, layout.sockets):
+        Path(folder).mkdir()
+    root = Owner(uid=os.geteuid(), gid=os.getegid())
+    isolation = Isolation.unix_user if root.uid == 0 else Isolation.none
+    return Node(
+        name="n1", layout=layout, listen=Listen(), isolation=isolation, root=root, web=root, web_user="www-data"
+    )
+
+
+@pytest.fixture
+def supervisor(node: Node) -> Iterator[ProcessSupervisor]:
+    """A supervisor of real processes, in a hurry."""
+    made = ProcessSupervisor(ProcessSettings(settle=0.5, stop=2.0))
+    made.attach(node, ())
+    yield made
+    made.close()

@@ -18,7 +18,7 @@ from hosthold.errors import Unavailable
 from hosthold.node.process import _runs_as, bind_listener, kill_user, open_output, pids
 from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
 from hosthold.node.watch import Watch
-from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
+from hosthold.types.node import Node, Owner
 from hosthold.types.resource import Service, UnixSocket
 
 PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
@@ -37,26 +37,6 @@ while True:
     connection.sendall(f"{sys.argv[1]} {os.getpid()} {owner} [{groups}] {variables} {stdin} {new}".encode())
     connection.close()
 """
-
-
-@pytest.fixture
-def node(place: Path) -> Node:
-    layout = NodeLayout(state=f"{place}/state", run=f"{place}/run")
-    for folder in (layout.state, layout.run, layout.sockets):
-        Path(folder).mkdir()
-    root = Owner(uid=os.geteuid(), gid=os.getegid())
-    isolation = Isolation.unix_user if root.uid == 0 else Isolation.none
-    return Node(
-        name="n1", layout=layout, listen=Listen(), isolation=isolation, root=root, web=root, web_user="www-data"
-    )
-
-
-@pytest.fixture
-def supervisor(node: Node) -> Iterator[ProcessSupervisor]:
-    made = ProcessSupervisor(ProcessSettings(settle=0.5, stop=2.0))
-    made.attach(node, ())
-    yield made
-    made.close()
 
 
 def _echo(node: Node, version: str = "one", **changes: Any) -> Service:
@@ -286,91 +266,6 @@ def _environ(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:  # gone, or not ours to look at
         return b""
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _nginx(node: Node, port: int) -> Service:
-    conf = Path(node.layout.state, "nginx.conf")
-    state = node.layout.state
-    temporary = "".join(
-        f"{kind}_temp_path {state}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    conf.write_text(
-        f"daemon off; worker_processes 1; pid {state}/nginx.pid; error_log {state}/error.log; events {{}}\n"
-        f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; return 200 hello; }} }}\n"
-    )
-    return Service(
-        name="nginx", command=("/usr/sbin/nginx", "-c", str(conf)), owner=node.root, reload="HUP", stop="QUIT"
-    )
-
-
-def test_nginx_has_its_port_when_start_returns(node: Node, supervisor: ProcessSupervisor, free_port: int) -> None:
-    began = time.monotonic()
-    supervisor.start(_nginx(node, free_port))
-    assert time.monotonic() - began < 0.45  # it was seen to listen, not waited for
-    socket.create_connection(("127.0.0.1", free_port)).close()
-    supervisor.reload("nginx")
-    supervisor.stop("nginx")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", free_port))
-
-
-def test_a_taken_port_is_told_in_nginx_own_words(node: Node, free_port: int) -> None:
-    supervisor = ProcessSupervisor(ProcessSettings())
-    supervisor.attach(node, ())
-    try:
-        with socket.create_server(("127.0.0.1", free_port)), pytest.raises(Unavailable, match="Address already in use"):
-            supervisor.start(_nginx(node, free_port))
-        assert supervisor.running() == {}
-    finally:
-        supervisor.close()
-
-
-def test_php_fpm_serves_on_the_socket_that_it_was_handed(node: Node, supervisor: ProcessSupervisor) -> None:
-    conf = Path(node.layout.state, "fpm.conf")
-    conf.write_text(
-        f"[global]\ndaemonize = no\nerror_log = {node.layout.state}/fpm.log\n"
-        "[s]\nlisten = /nonexistent/s.sock\npm = ondemand\npm.max_children = 1\nping.path = /ping\n"
-    )
-    os.chown(node.layout.state, node.owner_of(71_001).uid, -1)
-    service = Service(
-        name="php",
-        command=("/usr/sbin/php-fpm8.2", "-F", "-y", str(conf)),
-        environment=(("FPM_SOCKETS", "/nonexistent/s.sock=3"),),
-        owner=node.owner_of(71_001),
-        socket=UnixSocket(path=node.layout.sockets.child("s.sock"), owner=node.root, mode=0o600),
-        stop="QUIT",
-    )
-    supervisor.start(service)
-    assert _ping(service) == "pong"
-    supervisor.restart("php")
-    assert _ping(service) == "pong"
-    supervisor.stop("php")
-    assert [*Path(node.layout.sockets).iterdir()] == []
-
-
-def _ping(service: Service) -> str:
-    """One FastCGI request (specification 1.0, section 3) for php-fpm's own ping page."""
-
-    def record(kind: int, body: bytes) -> bytes:
-        return bytes((1, kind, 0, 1)) + len(body).to_bytes(2, "big") + b"\0\0" + body
-
-    pairs = {"SCRIPT_NAME": "/ping", "SCRIPT_FILENAME": "/ping", "REQUEST_METHOD": "GET"}
-    parameters = b"".join(bytes((len(k), len(v))) + k.encode() + v.encode() for k, v in pairs.items())
-    assert service.socket is not None
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
-        client.connect(service.socket.path)
-        begin = record(1, b"\0\1\0\0\0\0\0\0")
-        client.sendall(begin + record(4, parameters) + record(4, b"") + record(5, b""))
-        answer = client.makefile("rb").read()
-    return "pong" if b"pong" in answer else answer.decode("utf-8", "replace")
 
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: real Unix users")
