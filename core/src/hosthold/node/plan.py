@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -124,7 +125,8 @@ class Planner:
             return None
         if before.kind != resource.kind:
             raise _taken(resource, before)
-        return self._step("update", resource, before, last, is_drift=before.digest != last.digest)
+        is_drift = before.digest != last.digest and not _is_for_its_owner_to_change(resource, before)
+        return self._step("update", resource, before, last, is_drift=is_drift)
 
     def _compare_account(self, account: Account, last: Owned | None) -> Step | None:
         wanted, found = lines_of(account), self._accounts.lines(account.name)
@@ -194,6 +196,14 @@ class Planner:
             is_drift=is_drift,
         )
         return Step(self._subject, change, resource, before, None if last is None else last.resource)
+
+
+def _is_for_its_owner_to_change(resource: Directory | File | Link, before: Observed) -> bool:
+    """Whether the site itself made the difference: the mode of a folder of its own, such as its home.
+
+    That is put right without asking: as drift it would let a tenant keep the platform from suspending the site.
+    """
+    return isinstance(resource, Directory) and before.owner == resource.owner and before.owner.uid != os.geteuid()
 
 
 def _text(observed: Observed) -> str:
