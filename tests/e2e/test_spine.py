@@ -105,7 +105,10 @@ def test_the_plan_is_empty_after_an_apply_and_shows_what_was_edited_by_hand(plat
     assert "edited by hand" in changes[0]["diff"]
     assert "edited by hand" in platform.command("plan", "planned.test", status=2)
     assert configuration.read_text().endswith("edited by hand\n")
-    configuration.write_text(before)
+    repaired = platform.api("POST", f"/sites/{site['id']}/repair").headers["location"].removeprefix("/api/v1")
+    until("the repair", lambda: platform.get(repaired)["state"] == "done" or None)
+    assert configuration.read_text() == before
+    assert platform.settled(site["id"])["phase"] == "ready"
     assert "Nothing would change" in platform.command("plan", "planned.test")
 
 

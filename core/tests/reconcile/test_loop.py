@@ -2,97 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from random import Random
 
 import pytest
-from hosthold.db.unit_of_work import Database
-from hosthold.errors import QueueError, Rejected, Unavailable
-from hosthold.nodes.jobs import NodeKind
-from hosthold.nodes.service import register
+from hosthold.errors import Rejected, Unavailable
 from hosthold.reconcile.loop import LEASE_MS, Loop
 from hosthold.sites import service
-from hosthold.sites.jobs import SiteKind
+from hosthold.sites.jobs import operation_handlers
 from hosthold.sites.models import SiteRow
+from hosthold.sites.planning import request_repair
 from hosthold.sites.rendering import render_site
-from hosthold.sites.schema import SiteChange, SiteDraft
+from hosthold.sites.schema import SiteChange
 from hosthold.types.node import Node
-from hosthold.types.resource import Desired, NodeOrder, OrderReply, Outcome, Resource
+from hosthold.types.resource import Desired, NodeOrder
 from hosthold.types.site import Condition
-from hosthold.work.models import EventRow
+from hosthold.work.operations import Operations
 from sqlalchemy import select
 
 from conftest import Clock
+from core.tests.reconcile.memory import Killed, MemoryNode, declare, events, loop_over, row_of
 from core.tests.sites.conftest import World
-
-
-class Killed(BaseException):
-    """The worker's process died."""
-
-
-class MemoryNode:
-    """A node whose world is a dictionary. It refuses older fences, as the real one does."""
-
-    def __init__(self) -> None:
-        self.world: dict[str, tuple[Resource, ...]] = {}
-        self.fences: dict[str, int] = {}
-        self.orders: list[NodeOrder] = []
-        self.before: Callable[[NodeOrder], None] = lambda order: None
-        self.after: Callable[[NodeOrder], None] = lambda order: None
-        self.judge: Callable[[Desired], Condition | None] = lambda desired: None
-
-    def send(self, order: NodeOrder) -> OrderReply:
-        order = NodeOrder.model_validate_json(order.model_dump_json())
-        self.orders.append(order)
-        self.before(order)
-        outcomes = tuple(self._apply(desired) for desired in order.desired)
-        self.after(order)
-        return OrderReply(order_id=order.id, outcomes=outcomes)
-
-    def _apply(self, desired: Desired) -> Outcome:
-        condition = self.judge(desired)
-        if self.fences.get(desired.subject, 0) > desired.fence:
-            condition = Condition(reason="OrderRefused", message="older than what was seen", hint="")
-        if condition is None:
-            self.fences[desired.subject] = desired.fence
-            self.world.pop(desired.subject, None)
-            if desired.resources:
-                self.world[desired.subject] = desired.resources
-        return Outcome(subject=desired.subject, condition=condition, facts={"php": ("8.2",)})
-
-
-@pytest.fixture
-def memory() -> MemoryNode:
-    return MemoryNode()
-
-
-def loop_over(database: Database, memory: MemoryNode, seed: int = 1) -> Loop:
-    return Loop(database, memory, [NodeKind(database.registry), SiteKind(database.registry)], Random(seed))
-
-
-@pytest.fixture
-def loop(world: World, memory: MemoryNode) -> Loop:
-    made = loop_over(world.database, memory)
-    made.run("node")
-    return made
-
-
-def declare(world: World, domain: str) -> str:
-    with world.database.write() as uow:
-        return service.declare(uow, world.alice, SiteDraft.model_validate({"domain": domain})).id
-
-
-def row_of(world: World, site_id: str) -> SiteRow:
-    with world.database.read() as uow:
-        return uow.session.get_one(SiteRow, site_id)
-
-
-def events(world: World) -> list[str]:
-    with world.database.read() as uow:
-        return list(
-            uow.session.scalars(select(EventRow.name).where(EventRow.name != "changed").order_by(EventRow.sequence))
-        )
 
 
 def test_a_declared_site_becomes_ready_and_plugins_will_hear_of_it_once(
@@ -217,18 +146,6 @@ def test_r03_a_worker_that_comes_back_late_settles_nothing(
         assert uow.session.get(SiteRow, site_id) is None
 
 
-def test_a_driver_or_plugin_that_cannot_render_fails_its_site_alone(
-    world: World, loop: Loop, memory: MemoryNode
-) -> None:
-    good, bad = declare(world, "good.test"), declare(world, "bad.test")
-    with world.database.write() as uow:
-        uow.session.get_one(SiteRow, bad).runtime_driver = "cobol"
-    loop.run("site")
-    assert row_of(world, good).phase == "ready"
-    row = row_of(world, bad)
-    assert (row.phase, row.conditions[0]["reason"], row.due_at) == ("failed", "NotInstalled", None)
-
-
 def test_a_live_site_whose_user_is_not_rendered_is_braked() -> None:
     from hosthold.reconcile.safety import Braked, brake
     from hosthold.types.node import Owner
@@ -252,6 +169,31 @@ def test_drift_is_told_and_the_site_stays_ready(world: World, loop: Loop, memory
     row = row_of(world, site_id)
     assert (row.phase, row.conditions[0]["reason"]) == ("ready", "Drifted")
     assert row.due_at is not None
+
+
+def test_r37_what_was_edited_by_hand_is_overwritten_once_somebody_says_so(
+    world: World, loop: Loop, memory: MemoryNode
+) -> None:
+    site_id = declare(world, "alice.test")
+    loop.run("site")
+    drifted = Condition(reason="Drifted", message="edited by hand", hint="repair", is_permanent=True)
+    edited = {f"site:{site_id}"}
+
+    def judge(desired: Desired) -> Condition | None:
+        if desired.adopt_drift:
+            edited.discard(desired.subject)
+        return drifted if desired.subject in edited else None
+
+    memory.judge = judge
+    with world.database.write() as uow:
+        service.retry(uow, world.alice, site_id)
+    loop.run("site")
+    assert (row_of(world, site_id).phase, row_of(world, site_id).due_at) == ("failed", None)
+    with world.database.write() as uow:
+        request_repair(uow, world.alice, site_id, "once")
+    assert Operations(world.database, operation_handlers(world.database, memory)).run() == 1
+    loop.run("site")
+    assert (row_of(world, site_id).phase, row_of(world, site_id).conditions) == ("ready", [])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -315,22 +257,6 @@ def test_r01_random_failures_and_deaths_end_in_exactly_the_declared_world(
     assert {subject: resources for subject, resources in memory.world.items() if subject.startswith("site:")} == wanted
 
 
-def test_r16_a_row_that_cannot_be_read_fails_alone_and_can_be_declared_anew(
-    world: World, loop: Loop, memory: MemoryNode
-) -> None:
-    good, bad = declare(world, "good.test"), declare(world, "bad.test")
-    with world.database.write() as uow:
-        uow.session.get_one(SiteRow, bad).document_root = "../../etc"
-    loop.run("site")
-    assert row_of(world, good).phase == "ready"
-    row = row_of(world, bad)
-    assert (row.phase, row.conditions[0]["reason"], row.due_at) == ("failed", "DeclarationInvalid", None)
-    with world.database.write() as uow:
-        service.change(uow, world.alice, bad, SiteChange.model_validate({"document_root": "public"}), None)
-    loop.run("site")
-    assert row_of(world, bad).phase == "ready"
-
-
 def test_a_failure_that_comes_back_after_a_recovery_is_told_again(
     world: World, loop: Loop, memory: MemoryNode, clock: Clock
 ) -> None:
@@ -341,45 +267,3 @@ def test_a_failure_that_comes_back_after_a_recovery_is_told_again(
             service.retry(uow, world.alice, site_id)
         loop.run("site")
     assert events(world) == ["on_site_failed", "on_site_ready"] * 2
-
-
-def test_r30_a_clock_that_was_set_back_holds_nothing_up(
-    world: World, loop: Loop, memory: MemoryNode, clock: Clock
-) -> None:
-    site_id = declare(world, "alice.test")
-    clock.advance(-7 * 24 * 3_600_000)
-    assert loop.run("site") == 1
-    assert row_of(world, site_id).phase == "ready"
-
-
-def test_an_order_too_large_for_one_message_goes_in_parts_and_fails_only_what_is_too_large_alone(
-    world: World, loop: Loop, memory: MemoryNode
-) -> None:
-    sites = [declare(world, f"n{number}.test") for number in range(3)]
-    huge = f"site:{sites[1]}"
-
-    def refuse_large(order: NodeOrder) -> None:
-        if len(order.desired) > 2 or huge in [desired.subject for desired in order.desired]:
-            raise QueueError("A message of 9 MB exceeds what a queue takes.")
-
-    memory.before = refuse_large
-    loop.run("site")
-    assert [row_of(world, site_id).phase for site_id in sites] == ["ready", "failed", "ready"]
-
-
-def test_a_node_that_does_not_answer_holds_up_no_other(
-    world: World, loop: Loop, memory: MemoryNode, node: Node
-) -> None:
-    with world.database.write() as uow:
-        other = register(uow, node.model_copy(update={"name": "other"}), uid_first=200_000)
-        other.facts = {"php": ["8.2"]}
-    sites = [declare(world, "first.test"), declare(world, "second.test")]
-    assert {row_of(world, site_id).node_id for site_id in sites} != {other.id}
-    both = threading.Barrier(2, timeout=10)
-
-    def wait_for_the_other(order: NodeOrder) -> None:
-        both.wait()
-
-    memory.before = wait_for_the_other
-    loop.run("site")
-    assert [row_of(world, site_id).phase for site_id in sites] == ["ready", "ready"]

@@ -14,6 +14,7 @@ MESSAGES = {
     "site-suspended": "The site is suspended: visitors see a notice, and nothing of it is lost.",
     "site-resumed": "The site is served again in a few moments.",
     "site-restarting": "The site's processes are being restarted.",
+    "site-repairing": "What was changed by hand is being overwritten.",
     "site-retried": "We try again now.",
     "site-deleting": "The site is being deleted.",
     "site-deleted": "The site was deleted.",

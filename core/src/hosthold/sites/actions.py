@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.reconcile.loop import DRIFTED
 from hosthold.sites import service
 from hosthold.sites.models import SiteRow
-from hosthold.sites.planning import request_restart
+from hosthold.sites.planning import request_repair, request_restart
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.site import Phase
@@ -42,7 +43,20 @@ def _delete(uow: UnitOfWork, actor: Actor, site_id: str) -> object:
     return service.delete(uow, actor, site_id, None)
 
 
+def _repair(uow: UnitOfWork, actor: Actor, site_id: str) -> object:
+    return request_repair(uow, actor, site_id, new_identifier())
+
+
 ACTIONS = (
+    Action(
+        name="repair", permission="site:update", icon="refresh", label="Overwrite",
+        title="Overwrite what was changed by hand",
+        summary="Compare first: what somebody changed on the node is lost, and the site is as declared again.",
+        question="Overwrite what was changed by hand?",
+        explanation="its configuration on the node becomes what is declared. The files of the site are not touched.",
+        word="site-repairing", is_dangerous=False, act=_repair,
+        is_offered=lambda row: any(condition["reason"] == DRIFTED for condition in row.conditions),
+    ),
     Action(
         name="restart", permission="site:restart", icon="refresh", label="Restart", title="Restart the processes",
         summary="For an application that hangs. Visitors who load a page right now may have to reload it.",

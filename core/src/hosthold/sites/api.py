@@ -9,7 +9,7 @@ from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import DriverError, Unavailable
 from hosthold.sites import service
 from hosthold.sites.listing import listed
-from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_restart
+from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import Identifier, new_identifier
@@ -70,6 +70,12 @@ def resume_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
 def retry_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteView:
     """Try at once to bring a site to its declared state, also one that failed for good."""
     return SiteView.of(service.retry(uow, actor, site_id))
+
+
+@operation("POST", "/sites/{site_id}/repair", permission="site:update", status=202, location="/operations/{id}")
+def repair_site(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> OperationView:
+    """Overwrite what was edited by hand on the node (`Drifted`) with what is declared."""
+    return OperationView.of(request_repair(uow, actor, site_id, new_identifier()))
 
 
 @operation("POST", "/sites/{site_id}/restart", permission="site:restart", status=202, location="/operations/{id}")

@@ -13,7 +13,7 @@ from hosthold.nodes.service import node_of
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.kind import Claim, NodeClient
 from hosthold.sites.models import DomainNameRow, SiteRow
-from hosthold.sites.planning import PLAN, RESTART, plan, restart
+from hosthold.sites.planning import PLAN, REPAIR, RESTART, plan, repair, restart
 from hosthold.sites.rendering import render_removal, render_site
 from hosthold.sites.service import snapshot, subject_of
 from hosthold.types.actor import Actor
@@ -78,11 +78,19 @@ class SiteKind:
 
 
 def operation_handlers(database: Database, nodes: NodeClient) -> Mapping[str, Handler]:
-    """What can be done to a site once, on request: see its plan, restart what runs its code."""
+    """What can be done to a site once, on request: see its plan, repair it, restart what runs its code."""
 
     def plan_site(run: Run) -> Mapping[str, Any]:
         view = plan(database, nodes, _requester(run), run.operation.subject.removeprefix("site:"))
         return view.model_dump(mode="json")
+
+    def repair_site(run: Run) -> Mapping[str, Any]:
+        run.step(
+            "repair",
+            lambda: repair(database, nodes, _requester(run), run.operation.subject.removeprefix("site:")),
+            is_repeatable=True,
+        )
+        return {}
 
     def restart_runtime(run: Run) -> Mapping[str, Any]:
         run.step(
@@ -92,7 +100,7 @@ def operation_handlers(database: Database, nodes: NodeClient) -> Mapping[str, Ha
         )
         return {}
 
-    return {PLAN: plan_site, RESTART: restart_runtime}
+    return {PLAN: plan_site, REPAIR: repair_site, RESTART: restart_runtime}
 
 
 def _requester(run: Run) -> Actor:

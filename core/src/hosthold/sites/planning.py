@@ -1,4 +1,4 @@
-"""Asking a site's node: what it would change, and to restart what runs the site's code.
+"""Asking a site's node: what it would change, to overwrite what was edited by hand, to restart what runs the code.
 
 Only the worker holds the key to nodes, so whoever else wants this requests an operation.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from hosthold.audit.service import record
 from hosthold.db.unit_of_work import Database, UnitOfWork
-from hosthold.errors import DriverError
+from hosthold.errors import DriverError, NotFound
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.reconcile.kind import NodeClient
 from hosthold.sites.models import SiteRow
 from hosthold.sites.rendering import render_removal, render_site
-from hosthold.sites.service import get, snapshot, subject_of
+from hosthold.sites.service import get, retry, snapshot, subject_of
 from hosthold.types.actor import Actor
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier, new_identifier
@@ -26,6 +27,7 @@ from hosthold.work.models import OperationRow
 from hosthold.work.operations import request
 
 PLAN = "plan_site"
+REPAIR = "repair_site"
 RESTART = "restart_runtime"
 PATIENCE = timedelta(seconds=10)
 
@@ -45,6 +47,13 @@ def request_plan(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key: s
     return request(uow, actor, PLAN, subject_of(row), row.account_path, {}, idempotency_key)
 
 
+def request_repair(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key: str) -> OperationRow:
+    """Ask for the site to be made as declared, over whatever was edited by hand; without this, drift is only told."""
+    row = get(uow, actor, site_id)
+    record(uow, actor, "site:repair", subject_of(row), row.account_path)
+    return request(uow, actor, REPAIR, subject_of(row), row.account_path, {}, idempotency_key)
+
+
 def request_restart(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key: str) -> OperationRow:
     """Ask for new processes for the site's code; requests that are being answered are finished first."""
     row = get(uow, actor, site_id)
@@ -60,6 +69,22 @@ def plan(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> S
     return SitePlanView(
         site_id=site.id, generation=site.generation, changes=outcome.changes, condition=outcome.condition
     )
+
+
+def repair(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> None:
+    """Have the node overwrite what was edited by hand, and let the loop see that the site is as declared again.
+
+    Raises `NotFound`, and `DriverError` if the node could not do it.
+    """
+    row, node = _read(database, actor, site_id)
+    if row.deleting:
+        raise NotFound("The site is being deleted.", hint="Nothing of it is worth repairing.")
+    desired = render_site(database.registry, snapshot(row), node, row.fence).model_copy(update={"adopt_drift": True})
+    outcome = _send(database, nodes, node, OrderAction.apply, desired)
+    if outcome.condition is not None:
+        raise DriverError(outcome.condition.message, hint=outcome.condition.hint)
+    with database.write() as uow:
+        retry(uow, actor, site_id)
 
 
 def restart(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> None:
