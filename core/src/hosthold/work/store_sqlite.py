@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from huey.storage import SqliteStorage
 
@@ -23,7 +24,11 @@ _STALE_SECONDS = 3600
 
 
 class WakingSqliteStorage(SqliteStorage):  # type: ignore[misc]  # huey ships no types
-    """One queue in a file that only its owner can open. `dequeue` waits up to `read_timeout` seconds."""
+    """One queue in a file that only its owner can open. `dequeue` waits up to `read_timeout` seconds.
+
+    SQLite would follow a link and make what it leads to, with the rights of a node that is root in the platform's
+    folder: so the file is made here, must be no link (`OSError`), and SQLite makes none.
+    """
 
     blocking = True
 
@@ -38,7 +43,8 @@ class WakingSqliteStorage(SqliteStorage):  # type: ignore[misc]  # huey ships no
         for leftover in file.parent.glob(f"{file.stem}.reply.*"):
             if leftover.lstat().st_mtime < time.time() - _STALE_SECONDS:
                 leftover.unlink(missing_ok=True)
-        super().__init__(name, filename=str(file), cache_mb=1)
+        os.close(os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
+        super().__init__(name, filename=f"file:{quote(str(file))}?mode=rw", cache_mb=1, uri=True)
 
     def _create_connection(self) -> Any:
         connection = super()._create_connection()
