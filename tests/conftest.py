@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ import pytest
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 40.0
+_NUMBERS = count(0, 200)
+"""Unix numbers of platforms that run at once differ: deleting a site ends whatever its number runs."""
 
 
 def free_port() -> int:
@@ -52,7 +55,7 @@ class RunningPlatform:
         self.config = folder / "hosthold.toml"
         self.accounts_directory = folder / "accounts"
         self.accounts_directory.mkdir()
-        self.uid_first = 300_000 + os.getpid() % 1000 * 500
+        self.uid_first = 300_000 + os.getpid() % 290 * 2000 + next(_NUMBERS)
         self.extra_settings = extra_settings
         self.write_settings()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

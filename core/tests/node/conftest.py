@@ -36,6 +36,8 @@ from hosthold.types.resource import (
 )
 from hosthold.types.text import AbsolutePath, UnixName
 
+from core.tests.node.numbers import FIRST
+
 PROGRAM = "/bin/sleep"
 
 
@@ -105,7 +107,7 @@ class World:
             self.own[folder.key] = folder
         self.policy = Policy(
             node=self.node,
-            uid_first=70_000,
+            uid_first=FIRST,
             uid_last=79_999,
             executables=self.executables,
             own=self.own,
@@ -136,7 +138,7 @@ class World:
         return Desired(subject=subject, label=subject, generation=1, fence=self.fence, resources=resources, **more)
 
     def owner(self, number: int) -> Owner:
-        return self.node.owner_of(70_000 + number)
+        return self.node.owner_of(FIRST + number)
 
     def site_resources(self, number: int, *, service: bool = True) -> list[Resource]:
         name, owner = UnixName(f"s{number}"), self.owner(number)

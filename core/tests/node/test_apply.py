@@ -12,6 +12,8 @@ import pytest
 from hosthold.types.node import Isolation
 from hosthold.types.resource import Account, Directory, File, Link, OrderAction, Probe, Service
 
+from core.tests.node.numbers import FIRST
+
 
 def _with(resources: list[Any], key: str, **changes: Any) -> list[Any]:
     return [item.model_copy(update=changes) if item.key.endswith(key) else item for item in resources]
@@ -32,7 +34,7 @@ def test_a_site_is_made_and_the_next_plan_is_empty(world: Any) -> None:
     assert home.stat().st_mode & 0o7777 == 0o2750
     assert Path(world.layout.hosts, "s1.example.com").readlink() == Path(world.layout.site("s1"))
     if world.isolation is Isolation.unix_user:
-        assert (world.accounts / "passwd").read_text() == f"s1:x:70001:70001::{home}:/usr/sbin/nologin\n"
+        assert (world.accounts / "passwd").read_text() == f"s1:x:{FIRST + 1}:{FIRST + 1}::{home}:/usr/sbin/nologin\n"
         assert (world.accounts / "shadow").stat().st_mode & 0o007 == 0
     again = world.handle(world.site(1), action=OrderAction.plan)
     assert again.outcomes[0].changes == ()
@@ -271,7 +273,7 @@ def test_a_site_that_does_not_answer_is_undone(world: Any) -> None:
 def test_s65_the_number_of_a_removed_account_is_never_given_out_again(user_world: Any) -> None:
     world = user_world
     world.apply(world.site(1))
-    arguments = ["setpriv", "--reuid=70001", "--regid=70001", "--clear-groups", "/bin/sleep", "1000"]
+    arguments = ["setpriv", f"--reuid={FIRST + 1}", f"--regid={FIRST + 1}", "--clear-groups", "/bin/sleep", "1000"]
     child = os.posix_spawn("/usr/bin/setpriv", arguments, {})
     world.apply(world.no_site(1))
     assert os.waitpid(child, os.WNOHANG)[0] == child, "it has ended"

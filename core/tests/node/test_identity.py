@@ -14,11 +14,13 @@ from hosthold.node.identity import acting_as
 from hosthold.types.node import Owner
 from hosthold.types.resource import Directory, File
 
+from core.tests.node.numbers import FIRST
+
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: real Unix users"),
 ]
-SITE = Owner(uid=70_001, gid=70_001)
+SITE = Owner(uid=FIRST + 1, gid=FIRST + 1)
 
 
 def _identity() -> tuple[str, str, str, str]:
@@ -46,7 +48,7 @@ def test_a_thread_acts_as_the_site_and_others_do_not() -> None:
     seen["main"] = _identity()
     looked.set()
     thread.join()
-    assert seen["inside"][:3] == ("0\t0\t0\t70001", "0\t0\t0\t70001", "")
+    assert seen["inside"][:3] == (f"0\t0\t0\t{FIRST + 1}", f"0\t0\t0\t{FIRST + 1}", "")
     assert int(seen["inside"][3], 16) & 0b11111 == 0  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID
     assert seen["main"] == seen["after"] == before
 

@@ -10,6 +10,8 @@ from hosthold.types.node import Owner
 from hosthold.types.resource import Account, Directory, File, Link, OrderAction, Service, UnixSocket
 from hosthold.types.text import AbsolutePath
 
+from core.tests.node.numbers import FIRST
+
 Change = dict[str, Any]
 
 
@@ -110,7 +112,7 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
             Directory(path=folder.child("x"), owner=own, mode=0o755, seed=True),
             "would be forgotten",
         ),
-        "a second account": (Account(name="s2", uid=70_002, home=home), ""),
+        "a second account": (Account(name="s2", uid=FIRST + 2, home=home), ""),
     }
 
 
@@ -166,13 +168,13 @@ def test_s65_a_uid_out_of_range_is_refused(user_world: Any, uid: int) -> None:
     resources = [Account(name="s1", uid=uid, home=user_world.layout.home("s1"))]
     condition = user_world.apply(user_world.desired(f"site:{1:032x}", *resources)).condition
     assert condition is not None
-    assert "is not one of 70000 to 79999" in condition.message
+    assert f"is not one of {FIRST} to 79999" in condition.message
 
 
 def test_s65_an_account_of_somebody_else_is_refused(user_world: Any) -> None:
     world = user_world
     world.accounts.mkdir()
-    (world.accounts / "passwd").write_text("stranger:x:70001:70001::/home/stranger:/bin/sh\n")
+    (world.accounts / "passwd").write_text(f"stranger:x:{FIRST + 1}:{FIRST + 1}::/home/stranger:/bin/sh\n")
     condition = world.apply(world.site(1)).condition
     assert condition is not None
     assert condition.reason == "PathTaken"
@@ -182,9 +184,9 @@ def test_s65_an_account_of_somebody_else_is_refused(user_world: Any) -> None:
 @pytest.mark.parametrize("name", ["daemon", "sudo"])
 def test_s65_a_name_of_the_machine_is_refused(user_world: Any, name: str) -> None:
     """Of a user, or of a group such as the one whose members may become root."""
-    layout, own = user_world.layout, Owner(uid=70_001, gid=70_001)
+    layout, own = user_world.layout, Owner(uid=FIRST + 1, gid=FIRST + 1)
     resources = [
-        Account(name=name, uid=70_001, home=layout.home(name)),
+        Account(name=name, uid=FIRST + 1, home=layout.home(name)),
         Directory(path=layout.site(name), owner=user_world.root, mode=0o755),
         Directory(path=layout.home(name), owner=own, mode=0o755),
     ]
@@ -196,7 +198,7 @@ def test_s65_a_name_of_the_machine_is_refused(user_world: Any, name: str) -> Non
 def test_an_account_keeps_its_number(user_world: Any) -> None:
     user_world.apply(user_world.site(1))
     resources = [
-        item.model_copy(update={"uid": 70_002}) if isinstance(item, Account) else item
+        item.model_copy(update={"uid": FIRST + 2}) if isinstance(item, Account) else item
         for item in user_world.site_resources(1)
     ]
     condition = user_world.apply(user_world.desired(f"site:{1:032x}", *resources)).condition
@@ -207,11 +209,11 @@ def test_an_account_keeps_its_number(user_world: Any) -> None:
 def test_without_isolation_there_are_no_accounts_and_one_owner(world: Any) -> None:
     if world.isolation.value != "none":
         pytest.skip("about nodes without isolation")
-    account = Account(name="s1", uid=70_001, home=world.layout.home("s1"))
+    account = Account(name="s1", uid=FIRST + 1, home=world.layout.home("s1"))
     condition = world.apply(world.desired(f"site:{1:032x}", *world.site_resources(1), account)).condition
     assert condition is not None
     assert "no accounts" in condition.message
-    stranger = File(path=world.layout.site("s1").child("x"), content="", owner=Owner(uid=70_001, gid=0), mode=0o600)
+    stranger = File(path=world.layout.site("s1").child("x"), content="", owner=Owner(uid=FIRST + 1, gid=0), mode=0o600)
     condition = world.apply(world.desired(f"site:{1:032x}", *world.site_resources(1), stranger)).condition
     assert condition is not None
     assert "may not give" in condition.message
@@ -232,7 +234,7 @@ def test_s04_the_nodes_own_subject_is_what_its_drivers_declare_and_nothing_else(
         conf.model_copy(update={"mode": 0o666}),
         server.model_copy(update={"command": ("/bin/sleep", "2000")}),
         server.model_copy(update={"name": "other"}),
-        Account(name="s9", uid=70_009, home=layout.home("s9")),
+        Account(name="s9", uid=FIRST + 9, home=layout.home("s9")),
         Directory(path=layout.state.child("nginx"), owner=world.web, mode=0o777),
         File(path=layout.site("s1").child("x"), content="", owner=root, mode=0o600),
         File(path=layout.state.child("node.db-journal"), content="", owner=root, mode=0o600),

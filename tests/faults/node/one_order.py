@@ -37,7 +37,7 @@ def agent_on(place: Path) -> NodeAgent:
     own = [Directory(path=path, owner=root, mode=0o755) for path in folders]
     policy = Policy(
         node=node,
-        uid_first=70_000,
+        uid_first=75_000,
         uid_last=79_999,
         executables=frozenset({"/bin/sleep"}),
         own={folder.key: folder for folder in own},

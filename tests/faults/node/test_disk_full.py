@@ -73,7 +73,7 @@ def _site(disk: Path, *, files: int, size: int, version: str = "x") -> list[Reso
     layout, root = _layout(disk), Owner(uid=0, gid=0)
     folder = layout.site(UnixName("s1"))
     return [
-        Account(name="s1", uid=70_001, home=layout.home(UnixName("s1"))),
+        Account(name="s1", uid=75_011, home=layout.home(UnixName("s1"))),
         Directory(path=folder, owner=root, mode=0o711),
         *(
             File(path=folder.child(f"{number}.conf"), content=version * size, owner=root, mode=0o600)

@@ -262,7 +262,7 @@ def _sample(kind: str, count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def makers() -> Iterator[tuple[Nodes, Nodes]]:
     """Two makers of nodes, to be used at once."""
-    made = (Nodes(70_001), Nodes(70_002))
+    made = (Nodes(75_001), Nodes(75_002))
     yield made
     for nodes in made:
         nodes.close()
