@@ -22,6 +22,9 @@ from hosthold.types.resource import Service
 _PIDFD_GETFD = 438
 _PR_SET_NO_NEW_PRIVS = 38
 _SETPRIV = "/usr/bin/setpriv"
+_KILL = "/bin/kill"
+PROGRAMS = {_SETPRIV: "util-linux", _KILL: "procps"}
+"""Programs that are started to act as a site's user, and the Debian packages that they come from."""
 _MOST_AT_A_TIME = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -187,7 +190,7 @@ def kill_user(uid: int, seconds: float) -> list[int]:
 
 def _kill_at_once(uid: int) -> bool:
     """Whether it came to its end: the user may stop or kill it as well, or hold all numbers of processes."""
-    command = (*_as_user(Owner(uid=uid, gid=uid)), "/bin/kill", "-KILL", "--", "-1")
+    command = (*_as_user(Owner(uid=uid, gid=uid)), _KILL, "-KILL", "--", "-1")
     with suppress(OSError, subprocess.TimeoutExpired):
         result = subprocess.run(
             command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=1.0

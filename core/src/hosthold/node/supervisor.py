@@ -68,7 +68,10 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         self._watch = Watch(self._ended, self._start_again)
 
     def check(self) -> None:
-        """Raises `NotInstalled` if the kernel has no process descriptors, `Misconfigured` if /proc cannot be read."""
+        """Raises `NotInstalled` for what the kernel or the machine lacks, `Misconfigured` if /proc cannot be read."""
+        for program, package in process.PROGRAMS.items():
+            if not os.access(program, os.X_OK):
+                raise NotInstalled(f"{program} is missing.", hint=f"apt-get install {package}")
         try:
             os.close(os.pidfd_open(os.getpid()))
         except OSError as error:
