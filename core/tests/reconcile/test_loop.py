@@ -171,6 +171,26 @@ def test_drift_is_told_and_the_site_stays_ready(world: World, loop: Loop, memory
     assert row.due_at is not None
 
 
+def test_a_node_that_is_away_does_not_make_a_served_site_a_failed_one(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
+    site_id = declare(world, "alice.test")
+    loop.run("site")
+
+    def be_away(order: NodeOrder) -> None:
+        raise Unavailable("The node does not answer.")
+
+    memory.before = be_away
+    clock.advance(20 * 60_000)
+    loop.run("site")
+    row = row_of(world, site_id)
+    assert (row.phase, row.conditions[0]["reason"]) == ("ready", "Unavailable")
+    memory.before = lambda order: None
+    clock.advance(60_000)
+    loop.run("site")
+    assert (row_of(world, site_id).phase, row_of(world, site_id).conditions) == ("ready", [])
+
+
 def test_r37_what_was_edited_by_hand_is_overwritten_once_somebody_says_so(
     world: World, loop: Loop, memory: MemoryNode
 ) -> None:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
-from hosthold.errors import DriverError, HostholdError, QueueError
+from hosthold.errors import DriverError, HostholdError, QueueError, Unavailable
 from hosthold.reconcile.kind import Claim, Kind, NodeClient
 from hosthold.reconcile.retry import pause_ms, rest_ms
 from hosthold.types.identifier import new_identifier
@@ -30,6 +30,8 @@ ORDER_LIFETIME = timedelta(seconds=25)
 BATCH = 50
 """Rows claimed at once: they share one order, one commit on the node, one reload."""
 DRIFTED = "Drifted"
+_KEEPS_READY = (DRIFTED, Unavailable.reason, "NoAnswer")
+"""Findings of a mere look at what is as declared that do not tell that it stopped being so."""
 _UNREADABLE = Condition(
     reason="DeclarationInvalid",
     message="What is stored of this declaration breaks a rule of this version. Nothing was changed.",
@@ -179,20 +181,22 @@ class Loop:
     def _settle_row(self, kind: Kind[Any], uow: Any, row: Any, claim: Claim[Any], outcome: Outcome) -> None:
         previous = Phase.ready if claim.was_settled else Phase(row.phase)
         condition = outcome.condition
-        is_drift_only = condition is not None and condition.reason == DRIFTED and claim.was_settled
+        keeps_ready = condition is None or (claim.was_settled and condition.reason in _KEEPS_READY)
         if condition is None and claim.deleting:
             kind.removed(uow, row, claim)
             return
         before = (row.phase, row.conditions)
         row.conditions = [condition.model_dump(mode="json")] if condition else []
         row.last_error = condition.message if condition else ""
-        if condition is None or is_drift_only:
+        if keeps_ready:
             row.phase = Phase.ready
             row.observed_generation = claim.generation
+        else:
+            row.phase = Phase.deleting if claim.deleting else Phase.failed
+        if condition is None or (keeps_ready and condition.is_permanent):
             row.attempts = 0
             row.due_at = uow.clock() + rest_ms(self._random)
         else:
-            row.phase = Phase.deleting if claim.deleting else Phase.failed
             row.due_at = None if condition.is_permanent else uow.clock() + pause_ms(claim.attempts, self._random)
         kind.settled(uow, row, claim, outcome, previous)
         if (row.phase, row.conditions) != before:
