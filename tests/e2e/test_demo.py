@@ -48,7 +48,7 @@ def test_an_ordinary_user_runs_the_demo_from_a_fresh_checkout() -> None:
 
 def _copy_checkout(folder: Path) -> None:
     listed = subprocess.run(
-        ["/usr/bin/git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["/usr/bin/git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
