@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.settings import NameSettings, Settings, WebSettings
+from hosthold.nodes.models import NodeRow
+from hosthold.nodes.service import register
 from hosthold.sites import service
 from hosthold.sites.models import DomainNameRow
 from hosthold.sites.names import DomainTaken, reservation
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
+from hosthold.types.node import Node
 from hosthold.types.text import Domain
 from pydantic import ValidationError
 
@@ -253,3 +256,17 @@ def test_pages_follow_each_other_without_gaps_or_repeats(world: World) -> None:
     assert set(seen) == made
     with world.database.read() as uow:
         assert len(service.page(uow, world.alice, 50, None)[0]) == 3
+
+
+def test_a_site_goes_to_the_node_with_the_fewest_sites_that_has_its_runtime(world: World, node: Node) -> None:
+    first = declare(world, world.alice, "first.test")
+    with world.database.write() as uow:
+        for name, facts in (("emptier", {"php": ["8.2"]}), ("other", {"python": ["3.11"]})):
+            register(uow, node.model_copy(update={"name": name}), uid_first=200_000).facts = facts
+    second = declare(world, world.alice, "second.test")
+    with world.database.read() as uow:
+        names = [
+            uow.session.get_one(NodeRow, service.get(uow, world.alice, site.id).node_id).name
+            for site in (first, second)
+        ]
+    assert names == ["local", "emptier"]

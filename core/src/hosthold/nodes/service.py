@@ -85,15 +85,19 @@ def register(uow: UnitOfWork, node: Node, uid_first: int) -> NodeRow:
 
 def choose(uow: UnitOfWork, runtime: str) -> NodeRow:
     """The node with the fewest sites among those that offer the runtime. Raises `Rejected` if none is ready."""
-    held = select(func.count()).select_from(SiteRow).where(SiteRow.node_id == NodeRow.id).scalar_subquery()
-    rows = uow.session.scalars(select(NodeRow).where(NodeRow.deleting.is_(False)).order_by(held, NodeRow.name)).all()
+    rows = uow.session.scalars(select(NodeRow).where(NodeRow.deleting.is_(False)).order_by(NodeRow.name)).all()
     ready = [row for row in rows if row.facts]
     if not ready:
         raise Rejected(
             "No node is ready to take a site.",
             hint="Start `hosthold node` on a machine, and see `hosthold doctor` for what it lacks.",
         )
-    return next((row for row in ready if runtime in row.facts), ready[0])
+    suitable = [row for row in ready if runtime in row.facts] or ready
+    if len(suitable) == 1:
+        return suitable[0]
+    counted = select(SiteRow.node_id, func.count()).group_by(SiteRow.node_id)
+    held = dict(uow.session.execute(counted).tuples().all())
+    return min(suitable, key=lambda row: held.get(row.id, 0))
 
 
 def get(uow: UnitOfWork, _actor: Actor, node_id: str) -> NodeRow:
