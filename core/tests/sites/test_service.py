@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
-from hosthold.settings import NameSettings, Settings, WebSettings
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import register
+from hosthold.settings import NameSettings, Settings, WebSettings
 from hosthold.sites import service
 from hosthold.sites.models import DomainNameRow
 from hosthold.sites.names import DomainTaken, reservation

@@ -96,7 +96,7 @@ def choose(uow: UnitOfWork, runtime: str) -> NodeRow:
     if len(suitable) == 1:
         return suitable[0]
     counted = select(SiteRow.node_id, func.count()).group_by(SiteRow.node_id)
-    held = dict(uow.session.execute(counted).tuples().all())
+    held = dict(uow.session.execute(counted).all())
     return min(suitable, key=lambda row: held.get(row.id, 0))
 
 
