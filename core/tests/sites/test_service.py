@@ -11,7 +11,7 @@ from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import register
 from hosthold.settings import NameSettings, Settings, WebSettings
-from hosthold.sites import service
+from hosthold.sites import listing, service
 from hosthold.sites.models import DomainNameRow
 from hosthold.sites.names import DomainTaken, reservation
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
@@ -248,14 +248,14 @@ def test_pages_follow_each_other_without_gaps_or_repeats(world: World) -> None:
     cursor = None
     while True:
         with world.database.read() as uow:
-            rows, cursor = service.page(uow, world.provider, 4, cursor)
-            seen += [SiteView.of(row).id for row in rows]
+            rows, cursor = listing.page(uow, world.provider, 4, cursor)
+            seen += [row.id for row in rows]
         if cursor is None:
             break
     assert len(seen) == 6
     assert set(seen) == made
     with world.database.read() as uow:
-        assert len(service.page(uow, world.alice, 50, None)[0]) == 3
+        assert len(listing.page(uow, world.alice, 50, None)[0]) == 3
 
 
 def test_a_site_goes_to_the_node_with_the_fewest_sites_that_has_its_runtime(world: World, node: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import click
+import orjson
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -14,6 +15,7 @@ from hosthold.cli.store import open_database, operator
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound
 from hosthold.sites import service
+from hosthold.sites.listing import SiteListRow, page, shaped
 from hosthold.sites.models import DomainNameRow, SiteRow
 from hosthold.sites.schema import SiteDraft, SiteView
 from hosthold.types.actor import Actor
@@ -41,27 +43,27 @@ def sites() -> None:
 @pass_context
 def list_sites(context: Context, *, as_json: bool) -> None:
     """List all sites, newest first."""
-    views: list[SiteView] = []
+    rows: list[SiteListRow] = []
     cursor: str | None = None
     with open_database(context) as database, database.read() as uow:
         actor = operator(database)
         while True:
-            rows, cursor = service.page(uow, actor, 200, cursor)
-            views += map(SiteView.of, rows)
+            found, cursor = page(uow, actor, 200, cursor)
+            rows += found
             if cursor is None:
                 break
     if as_json:
-        print_json([view.model_dump(mode="json") for view in views])
+        print_json([shaped(row) for row in rows])
         return
     table = [
         (
-            view.domain,
-            view.phase,
-            f"{view.runtime.driver} {view.runtime.version}",
-            view.conditions[0].reason if view.conditions else "",
-            view.id,
+            orjson.loads(row.domains)[0],
+            row.phase,
+            f"{row.runtime_driver} {row.runtime_version}",
+            ", ".join(condition["reason"] for condition in orjson.loads(row.conditions)),
+            row.id,
         )
-        for view in views
+        for row in rows
     ]
     print_table(
         ("DOMAIN", "PHASE", "RUNTIME", "REASON", "ID"),

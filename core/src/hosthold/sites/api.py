@@ -7,8 +7,7 @@ import time
 
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import DriverError, Unavailable
-from hosthold.sites import service
-from hosthold.sites.listing import listed
+from hosthold.sites import listing, service
 from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
@@ -27,7 +26,8 @@ _POLL_SECONDS = 0.05
 @operation("GET", "/sites", permission="site:read")
 def list_sites(page: PageRequest, actor: Actor, uow: UnitOfWork) -> Page[SiteView]:
     """List sites, newest first."""
-    return Page(*listed(uow, actor, page.limit, page.cursor))
+    rows, next_key = listing.page(uow, actor, page.limit, page.cursor)
+    return Page([listing.shaped(row) for row in rows], next_key)
 
 
 @operation("POST", "/sites", permission="site:create", status=202, location="/sites/{id}")

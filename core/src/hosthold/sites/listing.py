@@ -1,4 +1,4 @@
-"""The API's list of sites: rows of the bare driver, shaped into JSON values without a view in between.
+"""Lists of sites, for the API, the panel and the command line: rows of the bare driver, without a view in between.
 
 It is the most frequent read. Compiling a statement per request costs as much as running it, and a view per row as much
 again (`docs/benchmarks.md`). What is answered is what `SiteView` declares; a test compares the two.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Dialect, Text, bindparam, cast, select
@@ -28,26 +28,46 @@ _COLUMNS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def listed(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the sites that the actor reaches, newest first, as JSON values; and the key of the next page."""
+class SiteListRow(NamedTuple):
+    """A site as it stands in a list; documents are still the JSON text that the database gave."""
+
+    id: str
+    account_id: str
+    account_path: str
+    name: str
+    domains: str
+    runtime_driver: str
+    runtime_version: str
+    runtime_settings: str
+    document_root: str
+    is_suspended: bool
+    phase: str
+    generation: int
+    observed_generation: int
+    conditions: str
+    created_at: int
+
+
+def page(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) -> tuple[list[SiteListRow], str | None]:
+    """A page of the sites that the actor reaches, newest first, and the key of the next page if there is one."""
     values = dict(zip(("start", "end"), below(actor.account_path), strict=True), limit=limit + 1, cursor=cursor)
-    rows: Sequence[Any] = ()
+    rows: list[SiteListRow] = []
     is_root = actor.account_path.count("/") == 1
     if is_root:  # all sites, most likely: the order of the primary key is the order of the page, and nothing is sorted
         rows = _rows(uow, values, "everything")
-    if not is_root or not all(actor.reaches(row[2]) for row in rows):
+    if not is_root or not all(actor.reaches(row.account_path) for row in rows):
         rows = _rows(uow, values, "part")
-    return [_shaped(row) for row in rows[:limit]], str(rows[limit - 1][0]) if len(rows) > limit else None
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
 
 
-def _rows(uow: UnitOfWork, values: dict[str, Any], extent: str) -> Sequence[Any]:
+def _rows(uow: UnitOfWork, values: dict[str, Any], extent: str) -> list[SiteListRow]:
     connection = uow.connection
     statement, fixed, order = _compiled(connection.dialect, extent, values["cursor"] is not None)
     named = {**fixed, **values}
     cursor = connection.connection.cursor()
     try:
         cursor.execute(statement, named if order is None else [named[name] for name in order])
-        return cursor.fetchall()
+        return list(map(SiteListRow._make, cursor.fetchall()))
     finally:
         cursor.close()
 
@@ -65,15 +85,14 @@ def _compiled(dialect: Dialect, extent: str, is_continued: bool) -> tuple[str, d
     return str(compiled), compiled.params, compiled.positiontup
 
 
-def _shaped(row: Sequence[Any]) -> dict[str, Any]:
-    (
-        site_id, account_id, _, name, domains, driver, version, settings, document_root, is_suspended, phase,
-        generation, observed, conditions, created_at,
-    ) = row  # fmt: skip
-    names = orjson.loads(domains)
+def shaped(row: SiteListRow) -> dict[str, Any]:
+    """The row as a JSON value for orjson, as `SiteView` declares it."""
+    names = orjson.loads(row.domains)
     return {
-        "id": site_id, "account_id": account_id, "name": name, "domain": names[0], "aliases": names[1:],
-        "runtime": {"driver": driver, "version": version, "settings": orjson.Fragment(settings)},
-        "document_root": document_root, "is_suspended": bool(is_suspended), "phase": phase, "generation": generation,
-        "observed_generation": observed, "conditions": orjson.Fragment(conditions), "created_at": moment(created_at),
+        "id": row.id, "account_id": row.account_id, "name": row.name, "domain": names[0], "aliases": names[1:],
+        "runtime": {"driver": row.runtime_driver, "version": row.runtime_version,
+                    "settings": orjson.Fragment(row.runtime_settings)},
+        "document_root": row.document_root, "is_suspended": bool(row.is_suspended), "phase": row.phase,
+        "generation": row.generation, "observed_generation": row.observed_generation,
+        "conditions": orjson.Fragment(row.conditions), "created_at": moment(row.created_at),
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 from markupsafe import Markup
 from starlette.responses import Response
 
@@ -19,9 +20,9 @@ from hosthold.panel.text import date_text, diff_lines, unicode_form
 from hosthold.sites import form as site_form
 from hosthold.sites import service
 from hosthold.sites.actions import ACTIONS, Action, offered
+from hosthold.sites.listing import SiteListRow, page
 from hosthold.sites.models import SiteRow
 from hosthold.sites.planning import PLAN, SitePlanView, request_plan
-from hosthold.sites.schema import SiteColumns
 from hosthold.types.identifier import new_identifier
 from hosthold.types.site import Phase
 from hosthold.work.api import find_operation
@@ -40,7 +41,7 @@ def list_sites(visit: Visit) -> Response:
     """The sites that the visitor reaches, newest first."""
     cursor = visit.cursor
     with visit.read() as uow:
-        rows, next_cursor = service.page(uow, visit.actor, PAGE_SIZE, cursor)
+        rows, next_cursor = page(uow, visit.actor, PAGE_SIZE, cursor)
     return visit.show(
         "sites/list.html",
         rows=_cells(visit.room, rows),
@@ -250,19 +251,19 @@ def _runtime(driver: str, version: str) -> str:
     return f"{driver.upper()} {version}"
 
 
-def _cells(room: Room, rows: Sequence[SiteColumns]) -> list[tuple[object, ...]]:
+def _cells(room: Room, rows: Sequence[SiteListRow]) -> list[tuple[object, ...]]:
     """What the list shows of each row, worked out here so that the template only prints."""
     badges = room.phase_badges
     return [
         (
             row.id,
-            row.domains[0],
-            _notes(row.domains),
+            domains[0],
+            _notes(domains),
             badges[row.phase, bool(row.is_suspended)],
             _runtime(row.runtime_driver, row.runtime_version),
             date_text(row.created_at),
         )
-        for row in rows
+        for row, domains in ((row, orjson.loads(row.domains)) for row in rows)
     ]
 
 

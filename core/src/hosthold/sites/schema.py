@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, cast
 
 from pydantic import Field
 
+from hosthold.sites.models import SiteRow
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier
 from hosthold.types.moment import Moment, moment
@@ -43,26 +44,6 @@ class SiteChange(Frozen):
     document_root: RelativePath | None = None
 
 
-class SiteColumns(Protocol):
-    """The columns that a view is made of: a `SiteRow`, or a row of the list's statement."""
-
-    id: Any
-    account_id: Any
-    name: Any
-    domains: Any
-    runtime_driver: Any
-    runtime_version: Any
-    runtime_settings: Any
-    document_root: Any
-    is_suspended: Any
-    phase: Any
-    generation: Any
-    observed_generation: Any
-    conditions: Any
-    created_at: Any
-    account_path: Any
-
-
 class SiteView(Frozen):
     """A site as the API shows it. It is as declared when `phase` is `ready`."""
 
@@ -81,7 +62,7 @@ class SiteView(Frozen):
     created_at: Moment
 
     @classmethod
-    def of(cls, row: SiteColumns) -> SiteView:
+    def of(cls, row: SiteRow) -> SiteView:
         """The view of a row; what is stored was valid when it was declared, so it is not parsed again."""
         return cls.model_construct(
             id=row.id,
@@ -92,7 +73,7 @@ class SiteView(Frozen):
             runtime=Runtime.model_construct(
                 driver=row.runtime_driver, version=row.runtime_version, settings=row.runtime_settings
             ),
-            document_root=row.document_root,
+            document_root=cast("RelativePath", row.document_root),
             is_suspended=bool(row.is_suspended),
             phase=Phase(row.phase),
             generation=row.generation,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import ValidationError
-from sqlalchemy import Select, bindparam, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from hosthold.accounts.models import AccountRow
 from hosthold.accounts.service import get as get_account
 from hosthold.audit.service import record
-from hosthold.db.base import below
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.drivers.runtime import RuntimeDriver
 from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound, PreconditionFailed, Rejected
@@ -19,7 +16,7 @@ from hosthold.nodes.service import choose, facts_of
 from hosthold.packages.models import PackageRow
 from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
 from hosthold.sites.names import claim
-from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteColumns, SiteDraft, SiteView
+from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.package import Limits
@@ -35,34 +32,10 @@ __all__ = [
     "declare",
     "delete",
     "get",
-    "page",
     "resume",
     "snapshot",
     "suspend",
 ]
-
-_COLUMNS = (
-    SiteRow.id, SiteRow.account_id, SiteRow.name, SiteRow.domains, SiteRow.runtime_driver, SiteRow.runtime_version,
-    SiteRow.runtime_settings, SiteRow.document_root, SiteRow.is_suspended, SiteRow.phase, SiteRow.generation,
-    SiteRow.observed_generation, SiteRow.conditions, SiteRow.created_at, SiteRow.account_path,
-)  # fmt: skip
-_TABLE = SiteRow.__table__.c
-
-
-def _list_statement(extent: str, *, after: bool) -> Select[tuple[object, ...]]:
-    query: Select[tuple[object, ...]] = select(*_COLUMNS)
-    if extent == "part":
-        query = query.where(SiteRow.account_path >= bindparam("start"), SiteRow.account_path < bindparam("end"))
-    if after:
-        query = query.where(SiteRow.id < bindparam("cursor"))
-    return query.order_by(SiteRow.id.desc()).limit(bindparam("limit"))
-
-
-_PAGES = {
-    (extent, after): _list_statement(extent, after=after)
-    for extent in ("everything", "part")
-    for after in (False, True)
-}
 
 
 def subject_of(row: SiteRow) -> str:
@@ -100,19 +73,6 @@ def _reached(actor: Actor, row: SiteRow | None) -> SiteRow:
     if row is None or not actor.reaches(row.account_path):
         raise NotFound("There is no such site.", hint="Check the identifier; a deleted site is gone for good.")
     return row
-
-
-def page(uow: UnitOfWork, actor: Actor, limit: int, cursor: str | None) -> tuple[Sequence[SiteColumns], str | None]:
-    """Sites that the actor reaches, newest first, and the cursor of the next page if there is one."""
-    start, end = below(actor.account_path)
-    values = {"start": start, "end": end, "limit": limit + 1, "cursor": cursor}
-    rows: Sequence[SiteColumns] = ()
-    is_root = actor.account_path.count("/") == 1
-    if is_root:  # all sites, most likely: the order of the primary key is the order of the page, and nothing is sorted
-        rows = uow.connection.execute(_PAGES["everything", cursor is not None], values).fetchall()
-    if not is_root or not all(actor.reaches(row.account_path) for row in rows):
-        rows = uow.connection.execute(_PAGES["part", cursor is not None], values).fetchall()
-    return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
 
 
 def declare(uow: UnitOfWork, actor: Actor, draft: SiteDraft) -> SiteRow:
