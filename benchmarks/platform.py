@@ -70,10 +70,11 @@ class Platform:
     def start(self, *names: str) -> None:
         """Start some of web, worker and node, and wait until they work."""
         for name in names:
+            options = ("--end-services",) if name == "node" else ()
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "hosthold.cli", name], env=self.environment, stdout=log, stderr=log,
-                    start_new_session=True,
+                    [sys.executable, "-m", "hosthold.cli", name, *options], env=self.environment, stdout=log,
+                    stderr=log, start_new_session=True,
                 )  # fmt: skip
         if "web" in names:
             self.until("the API", lambda: self._is_up() or None)

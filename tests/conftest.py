@@ -106,7 +106,7 @@ class RunningPlatform:
         for name in names or ("node", "worker", "web"):
             log = (self.folder / f"{name}.log").open("ab")
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "hosthold.cli", name],
+                [sys.executable, "-m", "hosthold.cli", name, *(["--end-services"] if name == "node" else [])],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

@@ -32,7 +32,13 @@ def defaults(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, An
 
 def plain(value: Any) -> Any:
     """The value as TOML has it."""
-    return value.model_dump() if isinstance(value, BaseModel) else list(value) if isinstance(value, tuple) else value
+    return (
+        value.model_dump(exclude_none=True)
+        if isinstance(value, BaseModel)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+    )
 
 
 def as_shown(shown: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,10 +69,19 @@ class MemorySupervisor(SupervisorDriver[DriverSettings]):
         self.calls.append(("stop", name))
         self.services.pop(name, None)
 
-    def running(self) -> dict[str, Service]:
-        return dict(self.services)
+    def wake(self, name: str) -> None:
+        self.calls.append(("wake", name))
+
+    def known(self, names: Iterable[str]) -> dict[str, Service]:
+        return {name: self.services[name] for name in names if name in self.services}
+
+    def failures(self) -> dict[str, str]:
+        return {}
 
     def close(self) -> None:
+        self.services.clear()
+
+    def end(self) -> None:
         self.services.clear()
 
 
@@ -126,7 +135,7 @@ class World:
         assert outcome.condition is None, outcome
 
     def restart_agent(self) -> None:
-        self.agent.stop()
+        self.agent.stop(end_services=True)
         self.agent = self.new_agent()
         self.agent.start()
 
@@ -222,7 +231,7 @@ def world(request: pytest.FixtureRequest, place: Path) -> Iterator[World]:
     made = World(place, request.param)
     made.begin()
     yield made
-    made.agent.stop()
+    made.agent.stop(end_services=True)
 
 
 @pytest.fixture
@@ -233,7 +242,7 @@ def user_world(place: Path) -> Iterator[World]:
     made = World(place, Isolation.unix_user)
     made.begin()
     yield made
-    made.agent.stop()
+    made.agent.stop(end_services=True)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_a_service_runs_with_its_own_identity_and_nothing_else(node: Node, super
         assert groups == "[]"
     assert variables == "DECLARED,HOSTHOLD_SERVICE,LANG,PATH"
     assert (stdin, no_new_privileges) == ("/dev/null", "1")
-    assert supervisor.running() == {"echo": service}
+    assert supervisor.known(["echo"]) == {"echo": service}
     assert service.socket is not None
     assert Path(service.socket.path).stat().st_mode & 0o777 == 0o600
 
@@ -106,7 +106,7 @@ def test_a_program_that_ends_at_once_is_reported_with_its_last_words(node: Node,
     )
     with pytest.raises(Unavailable, match="no such luck"):
         supervisor.start(service)
-    assert supervisor.running() == {}
+    assert supervisor.known(["echo"]) == {}
     assert list(Path(node.layout.run, "services").iterdir()) == []
 
 
@@ -116,7 +116,7 @@ def test_a_failed_replacement_leaves_the_old_process_serving(node: Node, supervi
     with pytest.raises(Unavailable):
         supervisor.start(_echo(node, command=(PYTHON, "-c", "raise SystemExit(1)")))
     assert _ask(service)[0] == "one"
-    assert supervisor.running() == {"echo": service}
+    assert supervisor.known(["echo"]) == {"echo": service}
 
 
 def test_stopping_ends_all_processes_of_the_service(node: Node, supervisor: ProcessSupervisor) -> None:
@@ -240,7 +240,7 @@ def test_services_of_a_killed_node_are_adopted_and_strays_ended(node: Node) -> N
         _until(lambda: not _is_alive(pid))
         assert int(_ask(kept)[1]) != pid  # it is watched as our own children are, and its socket is ours too
     finally:
-        supervisor.close()
+        supervisor.end()
     assert [*Path(node.layout.sockets).iterdir()] == []
 
 
@@ -258,7 +258,7 @@ def test_a_service_of_a_killed_node_with_another_definition_is_replaced(node: No
         assert not _is_alive(pid)
         assert _ask(new)[0] == "two"
     finally:
-        supervisor.close()
+        supervisor.end()
 
 
 def _environ(path: Path) -> bytes:
@@ -345,7 +345,7 @@ def test_a_service_that_fails_for_ever_is_tried_for_ever(node: Node, supervisor:
     supervisor.start(service)
     supervisor._failures["echo"] = 5000
     os.kill(int(_ask(service)[1]), signal.SIGKILL)
-    _until(lambda: "echo" not in supervisor.running())
+    _until(lambda: not supervisor.known(["echo"]))
     _until(lambda: "echo" in supervisor._watch._times)
     assert supervisor._watch._times["echo"] < time.monotonic() + 31
 

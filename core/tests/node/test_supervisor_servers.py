@@ -53,9 +53,9 @@ def test_a_taken_port_is_told_in_nginx_own_words(node: Node, free_port: int) -> 
     try:
         with socket.create_server(("127.0.0.1", free_port)), pytest.raises(Unavailable, match="Address already in use"):
             supervisor.start(_nginx(node, free_port))
-        assert supervisor.running() == {}
+        assert supervisor.known(["nginx"]) == {}
     finally:
-        supervisor.close()
+        supervisor.end()
 
 
 def test_php_fpm_serves_on_the_socket_that_it_was_handed(node: Node, supervisor: ProcessSupervisor) -> None:

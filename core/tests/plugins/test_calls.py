@@ -19,7 +19,10 @@ class D(SupervisorDriver):
     def reload(self, name): return self.restart(name)
     def restart(self, name): return 'restarted ' + name
     def stop(self, name): ...
-    def running(self): return {{}}
+    def wake(self, name): ...
+    def known(self, names): return {{}}
+    def failures(self): return {{}}
+    def end(self): ...
     def close(self): ...
 """
 
@@ -58,10 +61,10 @@ def test_wrappers_see_each_call_once_with_its_subject_and_give_back_its_result(i
     registry, driver = wrapped(installation, WATCHER)
     with on_behalf_of("site:1"):
         assert driver.reload("php") == "restarted php"
-    assert driver.running() == {}
+    assert driver.failures() == {}
     assert driver.stop("php") is None
     seen = [(call.method, call.subject) for call in registry.call_plugin("watcher0", "check_site")]
-    assert seen == [("check", ""), ("reload", "site:1"), ("running", ""), ("stop", "")]
+    assert seen == [("check", ""), ("reload", "site:1"), ("failures", ""), ("stop", "")]
 
 
 @pytest.mark.parametrize("watchers", [(), (WATCHER,)])
@@ -77,8 +80,8 @@ def test_only_driver_errors_leave_a_driver(installation: Installation, watchers:
 def test_failing_wrapper_is_told_apart_from_a_failing_driver(installation: Installation) -> None:
     crash = "@hookimpl(wrapper=True)\ndef call_driver(self, call):\n    result = yield\n    raise ValueError('oops')"
     _, driver = wrapped(installation, crash)
-    with pytest.raises(DriverError, match="A wrapper around running of the supervisor driver initd failed"):
-        driver.running()
+    with pytest.raises(DriverError, match="A wrapper around failures of the supervisor driver initd failed"):
+        driver.failures()
 
 
 def test_wrappers_surround_each_other_in_the_order_of_their_names(installation: Installation) -> None:
@@ -94,9 +97,9 @@ def test_no_driver_is_called_inside_a_transaction(installation: Installation) ->
     token = forbid_driver_calls.set(True)
     try:
         with pytest.raises(RuntimeError, match="inside a transaction"):
-            driver.running()
+            driver.failures()
         with pytest.raises(RuntimeError, match="inside a transaction"):
             registry.health()
     finally:
         forbid_driver_calls.reset(token)
-    assert driver.running() == {}
+    assert driver.failures() == {}

@@ -32,18 +32,21 @@ from hosthold.types.manifest import Plugin, PluginSettings
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.package import Limits
 from hosthold.types.resource import Account as UnixAccount
-from hosthold.types.resource import Directory, File, Link, Probe, Resource, Service, UnixSocket
+from hosthold.types.resource import Directory, File, Link, Probe, Resource, Service, ServiceLimits, UnixSocket
 from hosthold.types.site import Condition, Phase, Runtime, Site
 from hosthold.types.text import AbsolutePath, Domain, RelativePath, UnixName
+from hosthold.types.web import Access, BasicAuth, Header, Match, PathRule, Proxy, Redirect, UrlPath, WebOptions
 
 API_VERSION = ".".join(_version("hosthold-sdk").split(".")[:2])
 
 __all__ = [
     "API_VERSION",
     "AbsolutePath",
+    "Access",
     "Account",
     "AccountKind",
     "Actor",
+    "BasicAuth",
     "Command",
     "Condition",
     "Directory",
@@ -56,6 +59,7 @@ __all__ = [
     "FieldError",
     "File",
     "Frozen",
+    "Header",
     "HealthCheck",
     "HostholdError",
     "InvalidInput",
@@ -64,6 +68,7 @@ __all__ = [
     "Limits",
     "Link",
     "Listen",
+    "Match",
     "MenuItem",
     "Misconfigured",
     "Node",
@@ -74,11 +79,14 @@ __all__ = [
     "Page",
     "PageContent",
     "PageRequest",
+    "PathRule",
     "Permission",
     "Phase",
     "Plugin",
     "PluginSettings",
     "Probe",
+    "Proxy",
+    "Redirect",
     "Rejected",
     "RelativePath",
     "Rendered",
@@ -87,6 +95,7 @@ __all__ = [
     "RuntimeDriver",
     "RuntimeRendered",
     "Service",
+    "ServiceLimits",
     "Site",
     "SupervisorDriver",
     "Unavailable",
@@ -94,6 +103,8 @@ __all__ = [
     "UnixName",
     "UnixSocket",
     "Upstream",
+    "UrlPath",
+    "WebOptions",
     "WebServerDriver",
     "hookimpl",
 ]

@@ -14,9 +14,13 @@ log = structlog.get_logger()
 
 
 @click.command()
+@click.option("--end-services", is_flag=True, help="End the web server and all sites with this process.")
 @pass_context
-def node(context: Context) -> None:
-    """Hold sites on this machine: apply the orders of the worker. Runs as root where each site has its own user."""
+def node(context: Context, end_services: bool) -> None:
+    """Hold sites on this machine: apply the orders of the worker. Runs as root where each site has its own user.
+
+    Sites go on being served while this process is away, for an upgrade for instance.
+    """
     set_up_logging()
     stop = stop_on_signals()
     agent = local_agent(context.settings, context.registry)
@@ -26,5 +30,5 @@ def node(context: Context) -> None:
     try:
         server.run(stop)
     finally:
-        agent.stop()
+        agent.stop(end_services=end_services)
     log.info("node stopped")

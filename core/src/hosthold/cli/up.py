@@ -35,14 +35,15 @@ def up(context: Context) -> None:
         register(uow, local_node(context.settings), context.settings.node.uid_first)
     if context.config is not None:
         os.environ["HOSTHOLD_CONFIG"] = str(context.config.absolute())
-    _supervise([_Child(name) for name in ("node", "worker", "web")], stop)
+    _supervise([_Child("node", "--end-services"), _Child("worker"), _Child("web")], stop)
 
 
 class _Child:
     """One of the three processes: started again with growing pauses when it ends by itself."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *options: str) -> None:
         self.name = name
+        self._command = (sys.executable, "-m", "hosthold.cli", name, *options)
         self._pause = FIRST_PAUSE_SECONDS
         self._started = 0.0
         self._again_at: float | None = 0.0
@@ -60,7 +61,7 @@ class _Child:
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         if self._process is None and self._again_at is not None and now >= self._again_at:
             self._started = now
-            self._process = subprocess.Popen([sys.executable, "-m", "hosthold.cli", self.name], start_new_session=True)
+            self._process = subprocess.Popen(self._command, start_new_session=True)
 
     def end(self) -> None:
         """Ask the process to stop in good order."""

@@ -58,10 +58,13 @@ class NodeAgent:
         self._supervisor.attach(self._node, tuple(item for item in services if isinstance(item, Service)))
         self._reload(notified)
 
-    def stop(self) -> None:
-        """End supervision, as the supervisor documents it, and let go of the state."""
+    def stop(self, *, end_services: bool = False) -> None:
+        """End supervision and let go of the state; services run on for the next agent, unless they shall end too."""
         with self._lock:
-            self._supervisor.close()
+            if end_services:
+                self._supervisor.end()
+            else:
+                self._supervisor.close()
             if self._state is not None:
                 self._state.close()
                 self._state = None
@@ -104,7 +107,7 @@ class NodeAgent:
         """The outcome if nothing is done, the plan if something may be, and the site that the subject is bound to."""
         try:
             site = self._policy.judge(desired, action, machine.state, machine.accounts)
-            planner = Planner(machine.tree, machine.accounts, machine.supervisor.running())
+            planner = Planner(machine.tree, machine.accounts, machine.supervisor)
             plan = planner.plan(desired, machine.state.owned_by(desired.subject))
         except NodeFailure as failure:
             return Outcome(subject=desired.subject, condition=failure.condition), None, None
@@ -146,7 +149,7 @@ class NodeAgent:
                     tree.replace(resource.path, temporary)
 
     def _reload(self, names: set[str]) -> None:
-        for name in sorted(names & self._supervisor.running().keys()):
+        for name in sorted(self._supervisor.known(names)):
             try:
                 self._supervisor.reload(name)
             except DriverError as error:

@@ -250,7 +250,7 @@ class Transaction:
     def _verify(self) -> None:
         """The plan must be empty now."""
         machine = self._machine
-        planner = Planner(machine.tree, machine.accounts, machine.supervisor.running())
+        planner = Planner(machine.tree, machine.accounts, machine.supervisor)
         for plan in self._plans:
             owned = machine.state.owned_by(plan.desired.subject) | {
                 resource.key: Owned(resource, planner.declared_digest(resource)) for resource in plan.desired.resources

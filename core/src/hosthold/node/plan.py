@@ -7,8 +7,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.node.accounts import AccountFiles, lines_of
 from hosthold.node.failure import NodeFailure
 from hosthold.node.files import Observed, Tree, declared
@@ -53,10 +54,11 @@ class SubjectPlan:
 class Planner:
     """Compares the machine with declarations; one is made for each look at the machine."""
 
-    def __init__(self, tree: Tree, accounts: AccountFiles, running: Mapping[str, Service]) -> None:
+    def __init__(self, tree: Tree, accounts: AccountFiles, supervisor: SupervisorDriver[Any]) -> None:
         self._tree = tree
         self._accounts = accounts
-        self._running = running
+        self._supervisor = supervisor
+        self._running: dict[str, Service] = {}
         self._subject = ""
 
     def plan(self, desired: Desired, owned: Mapping[str, Owned]) -> SubjectPlan:
@@ -65,6 +67,8 @@ class Planner:
         Raises `NodeFailure` (`PathTaken`) if something is in the way that is not ours.
         """
         self._subject = desired.subject
+        resources = (*desired.resources, *(last.resource for last in owned.values()))
+        self._running = self._supervisor.known({item.name for item in resources if isinstance(item, Service)})
         plan = SubjectPlan(desired)
         for resource in desired.resources:
             last = owned.get(resource.key)

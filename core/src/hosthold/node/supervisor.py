@@ -1,6 +1,6 @@
 """The process supervisor: services as plain child processes, for machines and tests without systemd.
 
-Services end with a graceful stop of the node. If the node is killed they live on, and the next one adopts them.
+Services live on when the node ends or is killed, and the next one adopts them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,12 +132,25 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
                 self._end_escaped(running.service)
             self._discard(name)
 
-    def running(self) -> dict[str, Service]:
+    def wake(self, name: str) -> None:
+        """Services of this supervisor do not sleep."""
+
+    def known(self, names: Iterable[str]) -> dict[str, Service]:
         with self._lock:
-            return {name: running.service for name, running in self._running.items()}
+            return {name: self._running[name].service for name in names if name in self._running}
+
+    def failures(self) -> dict[str, str]:
+        return {}
 
     def close(self) -> None:
-        """Stop all services in good order, and the watching with them."""
+        self._watch.stop()
+        with self._lock:
+            while self._running:
+                os.close(self._running.popitem()[1].pidfd)
+            while self._listeners:
+                self._listeners.popitem()[1][1].close()
+
+    def end(self) -> None:
         with self._lock:
             for running in self._running.values():
                 _send(running, running.service.stop)

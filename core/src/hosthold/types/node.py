@@ -38,6 +38,8 @@ class Listen(Frozen):
         "127.0.0.1"
     )
     port: Annotated[int, Field(ge=1, le=65535)] = 80
+    tls_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where it listens for TLS; nowhere, if not set."""
 
 
 class NodeLayout(Frozen):
@@ -60,6 +62,16 @@ class NodeLayout(Frozen):
     def challenges(self) -> AbsolutePath:
         """Answers to certificate challenges: a folder per host name, written by the platform alone."""
         return self.state.child("challenges")
+
+    @property
+    def certificates(self) -> AbsolutePath:
+        """One link per host name that has a certificate, to a folder with `chain.pem` and `key.pem`."""
+        return self.state.child("certificates")
+
+    @property
+    def blocks(self) -> AbsolutePath:
+        """Configuration of the web server's own for single sites; root reads it."""
+        return self.state.child("blocks")
 
     @property
     def sockets(self) -> AbsolutePath:

@@ -20,3 +20,15 @@ class Limits(Frozen):
     """The largest upload, in MiB."""
     execution_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     """How long one request may run, in seconds."""
+    cpu_percent: Annotated[int, Field(ge=5, le=6400)] = 100
+    """Processor time of all processes of the site together; 100 is one processor."""
+    total_memory_mb: Annotated[int, Field(ge=64, le=1_048_576)] = 1024
+    """Memory of all processes of the site together, in MiB."""
+    tasks: Annotated[int, Field(ge=16, le=100_000)] = 128
+    """Processes and threads of the site together."""
+    io_weight: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """The site's share of a busy disk beside others, which have 100 each by default."""
+    disk_mb: Annotated[int, Field(ge=1, le=1_073_741_824)] = 10_240
+    """Disk space of all files of the site, in MiB."""
+    inodes: Annotated[int, Field(ge=100, le=1_000_000_000)] = 500_000
+    """Files, folders and links of the site together."""

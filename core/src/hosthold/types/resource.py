@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier
 from hosthold.types.node import NodeName, Owner
-from hosthold.types.site import Condition
+from hosthold.types.site import Condition, Site
 from hosthold.types.text import AbsolutePath, UnixName
 
 ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9@.-]{0,60}$")]
@@ -92,12 +92,25 @@ class UnixSocket(Frozen):
     mode: Mode
 
 
+class ServiceLimits(Frozen):
+    """What all processes of a service may use together, as far as the supervisor can enforce it."""
+
+    cpu_percent: Annotated[int, Field(ge=1, le=100_000)]
+    """100 is one processor."""
+    memory_mb: Annotated[int, Field(ge=16, le=1_048_576)]
+    tasks: Annotated[int, Field(ge=1, le=1_000_000)]
+    io_weight: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+
 class Service(Frozen):
     """A long-running program, started in the foreground as `owner` with exactly this command and environment.
 
     With a `socket`, the program finds it as descriptor 3; it stays bound while the program is replaced. `reload` is the
     signal that makes the program read its configuration again; without one a notified service is replaced by a new
     process. `stop` is the signal that ends it in good order.
+
+    With `idle_seconds` as well as a socket, the service sleeps: its program is started by the first connection, and
+    ended in good order once it has had no child process for so long. Its socket is bound all the time.
     """
 
     kind: Literal["service"] = "service"
@@ -110,6 +123,8 @@ class Service(Frozen):
     """Where its standard output and error go; opened by the supervisor, appended."""
     reload: Literal["HUP", "USR1", "USR2"] | None = None
     stop: Literal["TERM", "QUIT", "INT"] = "TERM"
+    idle_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    limits: ServiceLimits | None = None
 
     @property
     def key(self) -> str:
@@ -126,6 +141,8 @@ class Probe(Frozen):
     path: str
     status: tuple[int, ...]
     """The answers that count as served."""
+    wakes: bool = False
+    """Whether it starts a sleeping service. In an order of many subjects such a probe is left out."""
 
 
 class Desired(Frozen):
@@ -143,6 +160,8 @@ class Desired(Frozen):
     probes: tuple[Probe, ...] = ()
     adopt_drift: bool = False
     """Whether what was edited by hand since the last apply may be overwritten."""
+    declared: Site | None = None
+    """The site itself, where resources are only accepted if the node's own drivers render the same of it."""
 
 
 class OrderAction(StrEnum):

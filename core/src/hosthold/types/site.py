@@ -12,6 +12,7 @@ from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier
 from hosthold.types.package import Limits
 from hosthold.types.text import Domain, RelativePath, UnixName
+from hosthold.types.web import WebOptions
 
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){0,2}$")]
 """The version of a runtime, such as `8.2`."""
@@ -64,5 +65,6 @@ class Site(Frozen):
     runtime: Runtime
     document_root: RelativePath
     limits: Limits
+    web: WebOptions = WebOptions()
     is_suspended: bool = False
     generation: int = 1
