@@ -112,7 +112,10 @@ class Transaction:
         if step.before is None:
             journal.entries.append(Created(path=resource.path, temporary=temporary))
         elif isinstance(resource, Directory) and not is_delete:
-            journal.entries.append(Attributes(path=resource.path, owner=step.before.owner, mode=step.before.mode))
+            quota = step.previous.quota if isinstance(step.previous, Directory) else None
+            journal.entries.append(
+                Attributes(path=resource.path, owner=step.before.owner, mode=step.before.mode, quota=quota)
+            )
         else:
             journal.entries.append(Replaced(path=resource.path, kept=kept, temporary=temporary))
 
@@ -195,6 +198,8 @@ class Transaction:
             self._folders.add(directory.path.parent)
         else:
             tree.set_attributes(directory.path, directory.owner, directory.mode)
+            if directory.quota is not None:
+                tree.set_quota(directory.path, directory.quota)
             self._folders.add(directory.path)
 
     def _write_files(self) -> None:

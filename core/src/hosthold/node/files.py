@@ -16,9 +16,10 @@ from typing import Literal, Self
 
 from hosthold.node.failure import NodeFailure
 from hosthold.node.identity import acting_as
+from hosthold.node.quota import limit, make_limited
 from hosthold.node.removal import remove_folder
 from hosthold.types.node import NodeLayout, Owner
-from hosthold.types.resource import Directory, File, Link
+from hosthold.types.resource import Directory, File, Link, Quota
 
 PathResource = Directory | File | Link
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,7 +139,11 @@ class Tree:
     def make_directory(self, resource: Directory) -> None:
         """Make the folder; it appears with its owner and mode or is private meanwhile."""
         folder, name = self.parent(resource.path)
-        os.mkdir(name, 0o700, dir_fd=folder)
+        if resource.quota is None:
+            os.mkdir(name, 0o700, dir_fd=folder)
+        else:
+            make_limited(folder, name)
+            limit(self.folder(resource.path), resource.quota)
         self.set_attributes(resource.path, resource.owner, resource.mode)
 
     def set_attributes(self, path: str, owner: Owner, mode: int) -> None:
@@ -146,6 +151,10 @@ class Tree:
         descriptor = self.folder(path)
         os.fchown(descriptor, owner.uid, owner.gid)
         os.fchmod(descriptor, mode)
+
+    def set_quota(self, path: str, quota: Quota) -> None:
+        """Give the folder another quota, where the file system can enforce one."""
+        limit(self.folder(path), quota)
 
     def move(self, path: str, kept: str) -> None:
         """Move what is at one path to the other, replacing what is there; both on one file system."""

@@ -16,7 +16,7 @@ from hosthold.node.state import State
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import new_identifier
 from hosthold.types.node import Owner
-from hosthold.types.resource import Account, Service
+from hosthold.types.resource import Account, Quota, Service
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +39,13 @@ class Replaced(Frozen):
 
 
 class Attributes(Frozen):
-    """The folder's owner and mode as they were."""
+    """The folder's owner, mode and quota as they were."""
 
     kind: Literal["attributes"] = "attributes"
     path: str
     owner: Owner
     mode: int
+    quota: Quota | None = None
 
 
 class CreatedAtHome(Frozen):
@@ -128,6 +129,8 @@ class Journal:
                 case Attributes():
                     if tree.exists(entry.path):
                         tree.set_attributes(entry.path, entry.owner, entry.mode)
+                        if entry.quota is not None:
+                            tree.set_quota(entry.path, entry.quota)
                 case CreatedAtHome():
                     tree.remove_at_home(entry.path, entry.owner)
                 case AccountWritten(previous=Account() as previous):

@@ -125,7 +125,7 @@ class Planner:
             return self._step("create", resource, None, last)
         if last is None:
             raise _taken(resource, before)
-        if before.digest == declared(resource).digest:
+        if before.digest == declared(resource).digest and not _has_other_quota(resource, last.resource):
             return None
         if before.kind != resource.kind:
             raise _taken(resource, before)
@@ -200,6 +200,15 @@ class Planner:
             is_drift=is_drift,
         )
         return Step(self._subject, change, resource, before, None if last is None else last.resource)
+
+
+def _has_other_quota(resource: Directory | File | Link, last: AnyResource) -> bool:
+    return (
+        isinstance(resource, Directory)
+        and isinstance(last, Directory)
+        and resource.quota is not None
+        and resource.quota != last.quota
+    )
 
 
 def _is_for_its_owner_to_change(resource: Directory | File | Link, before: Observed) -> bool:

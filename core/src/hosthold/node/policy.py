@@ -20,6 +20,7 @@ from hosthold.types.resource import (
     Link,
     NodeOrder,
     OrderAction,
+    Quota,
     Resource,
     Service,
     UnixSocket,
@@ -211,6 +212,8 @@ class _SiteJudge:
             raise refused(f"{resource.path} is not below {self._folder}.")
         if isinstance(resource, Directory) and resource.path == self._folder and self._is_writable_by_others(resource):
             raise refused(f"{resource.path} must belong to the node's root user.")
+        if isinstance(resource, Directory) and resource.quota is not None:
+            self._judge_quota(resource, resource.quota)
         if isinstance(resource, File) and resource.mode & 0o7000:
             raise refused(f"{resource.path} would run with the rights of its group (S-13).")
         if not resource.path.is_below(self._home):
@@ -221,6 +224,10 @@ class _SiteJudge:
             raise refused(f"{resource.path} is inside a home: only folders and seeds may be there.")
         elif resource.owner.uid != self._own.uid:
             raise refused(f"{resource.path} is inside a home and must belong to the site.")
+
+    def _judge_quota(self, directory: Directory, quota: Quota) -> None:
+        if directory.path != self._home or quota.project != self._own.uid or self._own.uid == self.node.root.uid:
+            raise refused(f"{directory.path} cannot have a quota as project {quota.project}.")
 
     def judge_link(self, link: Link) -> None:
         is_inside = link.target == self._folder or link.target.is_below(self._folder)

@@ -28,6 +28,7 @@ def remove_folder(parent: int, name: str) -> None:
 
 
 def _empty(top: int) -> None:
+    """Empty the open folder. What lies on another subvolume cannot be moved out of it, and is emptied for itself."""
     numbers, returns = count(), 0
     waiting = _without_files(top)
     while waiting:
@@ -35,7 +36,13 @@ def _empty(top: int) -> None:
         folder = os.open(name, _FOLDER, dir_fd=top)
         try:
             for inner in _without_files(folder):
-                waiting.append(_moved_up(inner, folder, top, numbers))
+                try:
+                    waiting.append(_moved_up(inner, folder, top, numbers))
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    _empty(folder)
+                    break
         finally:
             os.close(folder)
         try:

@@ -11,7 +11,7 @@ from hosthold.plugins.calls import on_behalf_of
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.safety import brake
 from hosthold.types.node import Isolation, Node
-from hosthold.types.resource import Account, Desired, Directory, Resource
+from hosthold.types.resource import Account, Desired, Directory, Quota, Resource
 from hosthold.types.site import Site
 
 
@@ -37,6 +37,7 @@ def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) ->
     resources = _merged(
         [("the core", essential), (site.runtime.driver, runtime.resources), (node.webserver, served.resources)]
     )
+    resources = tuple(_with_quota(resource, site, node) for resource in resources)
     contributed = registry.contribute("contribute_site", site=site, node=node)
     desired = Desired(
         subject=subject,
@@ -48,6 +49,15 @@ def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) ->
     )
     brake(desired, essential)
     return desired
+
+
+def _with_quota(resource: Resource, site: Site, node: Node) -> Resource:
+    """The site's home with the limits of its package; only a user of its own can be counted."""
+    if resource.key != f"path:{node.layout.home(site.name)}" or node.isolation is Isolation.none:
+        return resource
+    assert isinstance(resource, Directory)
+    quota = Quota(project=site.uid, bytes=site.limits.disk_mb * 2**20, inodes=site.limits.inodes)
+    return resource.model_copy(update={"quota": quota})
 
 
 def render_removal(site: Site, fence: int) -> Desired:

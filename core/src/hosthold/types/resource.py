@@ -33,6 +33,15 @@ class Account(Frozen):
         return f"account:{self.name}"
 
 
+class Quota(Frozen):
+    """The most that a folder may hold with all that is below it, where the node's file system can enforce that."""
+
+    project: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """The number under which it is counted; a site's own uid."""
+    bytes: Annotated[int, Field(ge=4096)]
+    inodes: Annotated[int, Field(ge=1)]
+
+
 class Directory(Frozen):
     """A folder. Removing it removes all that is in it: it is moved aside first, so that the act can be undone.
 
@@ -45,6 +54,7 @@ class Directory(Frozen):
     owner: Owner
     mode: Mode
     seed: bool = False
+    quota: Quota | None = None
 
     @property
     def key(self) -> str:
