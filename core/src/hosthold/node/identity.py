@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hosthold.types.node import Owner
 
@@ -21,14 +22,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _UNCHANGED = 0xFFFFFFFF
 
 
-def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_uint32]) -> int:
-    """A raw system call of the calling thread; `OSError` if it fails."""
-    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> int:
+    """A raw system call of the calling thread, which may write into a `bytearray`; `OSError` if it fails."""
+    values = [_as_argument(value) for value in arguments]
     result = int(_libc.syscall(ctypes.c_long(number), *values))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+def _as_argument(value: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> ctypes.c_long | ctypes.Array[Any]:
+    if isinstance(value, int):
+        return ctypes.c_long(value)
+    return (ctypes.c_char * len(value)).from_buffer(value) if isinstance(value, bytearray) else value
 
 
 def _numbers() -> dict[str, int]:

@@ -6,7 +6,6 @@ limit of inodes. Elsewhere nothing is enforced, and only measuring tells.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -143,7 +142,7 @@ def _set_project_limit(folder: int, quota: Quota) -> None:
 
 
 def _project(folder: int, command: int, project: int, argument: bytes) -> bytes:
-    buffer = (ctypes.c_uint32 * (len(argument) // 4)).from_buffer_copy(argument)
+    buffer = bytearray(argument)
     system_call(_QUOTACTL_FD, folder, command << 8 | _PROJECTS, project, buffer)
     return bytes(buffer)
 
