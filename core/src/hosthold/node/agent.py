@@ -21,6 +21,7 @@ from hosthold.node.journal import recover
 from hosthold.node.plan import Planner, SubjectPlan
 from hosthold.node.policy import Policy
 from hosthold.node.state import State, SubjectRow
+from hosthold.node.usage import UsageMeter
 from hosthold.types.node import Node
 from hosthold.types.resource import Desired, Directory, File, Link, NodeOrder, OrderAction, OrderReply, Outcome, Service
 from hosthold.types.site import Condition
@@ -43,6 +44,7 @@ class NodeAgent:
         self._supervisor = supervisor
         self._runtime_versions = runtime_versions
         self._accounts = AccountFiles(policy.accounts_directory)
+        self._meter = UsageMeter(node.layout)
         self._lock = threading.Lock()
         self._state: State | None = None
 
@@ -57,9 +59,11 @@ class NodeAgent:
         services = self._state.with_key_prefix("service:")
         self._supervisor.attach(self._node, tuple(item for item in services if isinstance(item, Service)))
         self._reload(notified)
+        self._meter.start()
 
     def stop(self, *, end_services: bool = False) -> None:
         """End supervision and let go of the state; services run on for the next agent, unless they shall end too."""
+        self._meter.stop()
         with self._lock:
             if end_services:
                 self._supervisor.end()
@@ -91,6 +95,8 @@ class NodeAgent:
         match order.action:
             case OrderAction.inspect:
                 return OrderReply(order_id=order.id, facts=self._facts())
+            case OrderAction.measure:
+                outcomes = [self._measured(desired, machine.state) for desired in order.desired]
             case OrderAction.plan:
                 outcomes = [self._plan(desired, order.action, machine)[0] for desired in order.desired]
             case OrderAction.restart:
@@ -115,6 +121,11 @@ class NodeAgent:
             return Outcome(subject=desired.subject, condition=from_os_error(error).condition), None, None
         facts = self._runtime_versions() if desired.subject.startswith("node:") else {}
         return Outcome(subject=desired.subject, changes=plan.changes, facts=facts), plan, site
+
+    def _measured(self, desired: Desired, state: State) -> Outcome:
+        known = state.subject(desired.subject)
+        site = None if known is None else known.site
+        return Outcome(subject=desired.subject, usage=None if site is None else self._meter.latest(site))
 
     def _restart(self, desired: Desired, machine: Machine) -> Outcome:
         condition: Condition | None = None

@@ -185,6 +185,8 @@ class OrderAction(StrEnum):
     """Replace the running processes of the subjects' services."""
     inspect = "inspect"
     """Report facts: installed runtime versions, free space."""
+    measure = "measure"
+    """Report what the subjects were last seen to hold on disk."""
 
 
 class NodeOrder(Frozen):
@@ -212,6 +214,16 @@ class Change(Frozen):
     """Whether the present state was changed by somebody else since the node last wrote it."""
 
 
+class Usage(Frozen):
+    """What a site held on disk at a moment, in bytes and in files, folders and links together."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    inodes: Annotated[int, Field(ge=0)]
+    is_enforced: bool
+    """Whether the node's file system keeps the site below its quota."""
+    measured_at: datetime
+
+
 class Outcome(Frozen):
     """What became of one subject: its changes, and why it failed if it did. Nothing of a failed subject was changed."""
 
@@ -220,6 +232,8 @@ class Outcome(Frozen):
     condition: Condition | None = None
     facts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """For a node's own subject: the runtime versions that it has, newest first, by driver."""
+    usage: Usage | None = None
+    """For an order to measure: what is known of the subject, if it was looked at since the node was started."""
 
 
 class OrderReply(Frozen):
