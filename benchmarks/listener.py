@@ -17,7 +17,7 @@ from hosthold.app import build_platform
 from hosthold.jobs import core_jobs
 from hosthold.settings import load_settings
 from hosthold.types.resource import NodeOrder, OrderReply
-from hosthold.work.node_orders import NodeQueueServer
+from hosthold.work.node_orders import NodeQueueClient, NodeQueueServer
 from hosthold.work.operations import Operations
 from hosthold.work.schedule import Schedule
 from hosthold.work.worker import Worker
@@ -69,8 +69,8 @@ def main() -> None:
         NodeQueueServer(settings, mark.handle).run(stop)
     else:
         platform = build_platform(settings)
-        database, registry = platform.database, platform.registry
-        schedule = Schedule(database, registry, core_jobs(database))
+        database, registry, nodes = platform.database, platform.registry, NodeQueueClient(settings)
+        schedule = Schedule(database, registry, core_jobs(database, nodes))
         Worker(database, registry, mark, Operations(database, {}), schedule, settings).run(stop)
         platform.close()
 

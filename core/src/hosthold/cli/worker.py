@@ -27,6 +27,6 @@ def worker(context: Context) -> None:
     with open_database(context) as database:
         loop = Loop(database, nodes, [NodeKind(context.registry), SiteKind(context.registry)])
         operations = Operations(database, operation_handlers(database, nodes))
-        schedule = Schedule(database, context.registry, core_jobs(database))
+        schedule = Schedule(database, context.registry, core_jobs(database, nodes))
         Worker(database, context.registry, loop, operations, schedule, context.settings).run(stop)
     nodes.close()

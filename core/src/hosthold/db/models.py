@@ -5,7 +5,7 @@ from hosthold.audit.models import AuditRow
 from hosthold.auth.models import ApiTokenRow, MembershipRow, SessionRow, SignInLinkRow, UserRow
 from hosthold.nodes.models import NodeRow
 from hosthold.packages.models import PackageRow
-from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
+from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow, SiteUsageRow
 from hosthold.web.models import IdempotencyRow
 from hosthold.work.models import DeliveryRow, EventRow, OperationRow, ScheduleRow
 
@@ -26,5 +26,6 @@ __all__ = [
     "SessionRow",
     "SignInLinkRow",
     "SiteRow",
+    "SiteUsageRow",
     "UserRow",
 ]

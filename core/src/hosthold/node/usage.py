@@ -14,7 +14,7 @@ from hosthold.node.quota import Held, QuotaKind, held, quota_kind
 from hosthold.types.node import NodeLayout, Owner
 from hosthold.types.resource import Usage
 
-ROUND_SECONDS = 3600.0
+ROUND_SECONDS = 600.0
 """How long after the beginning of one round through all homes the next one begins."""
 _SHARE_OF_TIME = 0.1
 """How much of the time one processor works for this at most."""

@@ -26,6 +26,16 @@ def _day_text(day: int) -> str:
     return f"{datetime.fromtimestamp(day * _DAY_MS // 1000, UTC):%-d %b %Y}"
 
 
+def bytes_text(count: int) -> str:
+    """A number of bytes as `820 KiB`, `3.4 MiB` or `12 GiB`."""
+    size, unit = count / 1024, "KiB"
+    for larger in ("MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}" if 0 < size < 10 and unit != "KiB" else f"{size:.0f} {unit}"
+
+
 @lru_cache(maxsize=4096)
 def unicode_form(domain: str) -> str:
     """The Unicode form of an internationalised name; empty if it is written as it is stored (S-64)."""

@@ -10,6 +10,7 @@ from hosthold.errors import DriverError, Unavailable
 from hosthold.sites import listing, service
 from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
 from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
+from hosthold.sites.usage import SiteUsageView, usage
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.site import Condition
@@ -52,6 +53,12 @@ def change_site(site_id: Identifier, body: SiteChange, if_match: IfMatch, actor:
 def delete_site(site_id: Identifier, if_match: IfMatch, actor: Actor, uow: UnitOfWork) -> SiteView:
     """Delete a site with all its files; it can still be read until nothing of it is left."""
     return SiteView.of(service.delete(uow, actor, site_id, if_match.generation))
+
+
+@operation("GET", "/sites/{site_id}/usage", permission="site:read")
+def read_usage(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteUsageView:
+    """Read what a site holds on disk, beside what its package allows; nodes look at it every ten minutes or so."""
+    return usage(uow, actor, site_id)
 
 
 @operation("POST", "/sites/{site_id}/suspend", permission="site:suspend", status=202)

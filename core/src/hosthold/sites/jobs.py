@@ -12,7 +12,7 @@ from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.kind import Claim, NodeClient
-from hosthold.sites.models import DomainNameRow, SiteRow
+from hosthold.sites.models import DomainNameRow, SiteRow, SiteUsageRow
 from hosthold.sites.planning import PLAN, REPAIR, RESTART, plan, repair, restart
 from hosthold.sites.rendering import render_removal, render_site
 from hosthold.sites.service import snapshot, subject_of
@@ -74,6 +74,7 @@ class SiteKind:
         )
         announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
         uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
+        uow.session.execute(delete(SiteUsageRow).where(SiteUsageRow.site_id == row.id))
         uow.session.delete(row)
 
 

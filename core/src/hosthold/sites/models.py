@@ -45,6 +45,18 @@ class DomainNameRow(Base):
     site_id: Mapped[str] = mapped_column(String(32), ForeignKey("site.id"), index=True)
 
 
+class SiteUsageRow(Base):
+    """What a site held on disk when its node looked at it last."""
+
+    __tablename__ = "site_usage"
+
+    site_id: Mapped[str] = mapped_column(String(32), ForeignKey("site.id"), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    inodes: Mapped[int] = mapped_column(BigInteger)
+    is_enforced: Mapped[bool]
+    measured_at: Mapped[Milliseconds]
+
+
 class CounterRow(Base):
     """A counter without gaps or repetition, raised inside the transaction that uses its value."""
 

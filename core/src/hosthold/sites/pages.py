@@ -24,6 +24,7 @@ from hosthold.sites.actions import ACTIONS, Action, offered
 from hosthold.sites.listing import SiteListRow, page
 from hosthold.sites.models import SiteRow
 from hosthold.sites.planning import PLAN, SitePlanView, request_plan
+from hosthold.sites.usage import usage
 from hosthold.types.identifier import new_identifier
 from hosthold.types.site import Phase
 from hosthold.work.api import find_operation
@@ -77,8 +78,9 @@ def show(visit: Visit) -> Response:
         row = service.get(uow, visit.actor, visit.identifier("site_id"))
         owner = accounts.get(uow, visit.actor, row.account_id).name
         values = _live_values(visit, uow, row)
+        held = usage(uow, visit.actor, row.id)
     return visit.show(
-        "sites/site.html", **values, owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
+        "sites/site.html", **values, usage=held, owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
         unicode=unicode_form(row.domains[0]), domains=[(name, unicode_form(name)) for name in row.domains],
         runtime=_runtime(row.runtime_driver, row.runtime_version),
     )  # fmt: skip
