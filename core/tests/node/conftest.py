@@ -17,7 +17,8 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import Unavailable
 from hosthold.node.agent import NodeAgent
 from hosthold.node.policy import Policy
-from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.resource import (

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from hosthold.errors import Unavailable
 from hosthold.node.process import _runs_as, bind_listener, kill_user, open_output, pids
-from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.node.watch import Watch
 from hosthold.types.node import Node, Owner
 from hosthold.types.resource import Service, UnixSocket
@@ -201,7 +202,8 @@ def test_s14_a_log_in_a_folder_of_the_site_is_opened_with_the_sites_rights(place
 
 DRIVER = """
 import sys, time
-from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.node import Node
 from hosthold.types.resource import Service
 node = Node.model_validate_json(sys.argv[1])
@@ -343,26 +345,27 @@ def test_a_service_that_fails_for_ever_is_tried_for_ever(node: Node, supervisor:
     """After a thousand failures, which take a night, the pause must not be more than a number can hold."""
     service = _echo(node)
     supervisor.start(service)
-    supervisor._failures["echo"] = 5000
+    supervisor._failures._counts["echo"] = 5000
     os.kill(int(_ask(service)[1]), signal.SIGKILL)
     _until(lambda: not supervisor.known(["echo"]))
-    _until(lambda: "echo" in supervisor._watch._times)
-    assert supervisor._watch._times["echo"] < time.monotonic() + 31
+    again = ("echo", supervisor._start_again)
+    _until(lambda: again in supervisor._watch._times)
+    assert supervisor._watch._times[again] < time.monotonic() + 31
 
 
 def test_what_goes_wrong_with_one_service_does_not_end_the_watching_of_others() -> None:
     tried: list[str] = []
 
-    def due(name: str) -> None:
+    def due(name: str, _descriptor: int) -> None:
         tried.append(name)
         if name == "bad":
             raise OSError("no space left")
 
-    watch = Watch(lambda _name, _pidfd: None, due)
+    watch = Watch()
     watch.start()
-    watch.later("bad", 0)
+    watch.later("bad", due, 0)
     _until(lambda: "bad" in tried)
-    watch.later("good", 0)
+    watch.later("good", due, 0)
     _until(lambda: "good" in tried)
-    assert "bad" in watch._times, "it is tried again"
+    assert ("bad", due) in watch._times, "it is tried again"
     watch.stop()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from hosthold.errors import Unavailable
-from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.node import Node
 from hosthold.types.resource import Service, UnixSocket
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from hosthold.node.agent import NodeAgent
 from hosthold.node.policy import Policy
-from hosthold.node.supervisor import ProcessSettings, ProcessSupervisor
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.resource import Directory, NodeOrder
 

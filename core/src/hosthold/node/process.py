@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from hosthold.errors import Misconfigured, NotInstalled
+from hosthold.node import keeper
 from hosthold.node.identity import acting_as, system_call
+from hosthold.node.limits import NO_ADMISSION, Admission
 from hosthold.node.probe import ENVIRONMENT
 from hosthold.types.node import Owner
 from hosthold.types.resource import Service
@@ -26,7 +31,21 @@ _KILL = "/bin/kill"
 PROGRAMS = {_SETPRIV: "util-linux", _KILL: "procps"}
 """Programs that are started to act as a site's user, and the Debian packages that they come from."""
 _MOST_AT_A_TIME = 16
+_LONGEST_BACKLOG = 511
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check_machine() -> None:
+    """Raises `NotInstalled` for what the kernel or the machine lacks, `Misconfigured` if /proc cannot be read."""
+    for program, package in PROGRAMS.items():
+        if not os.access(program, os.X_OK):
+            raise NotInstalled(f"{program} is missing.", hint=f"apt-get install {package}")
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        raise NotInstalled(f"The kernel has no process descriptors: {error}", hint="Use Linux 5.6 or newer.") from None
+    if status_of(os.getpid()) is None:
+        raise Misconfigured("/proc cannot be read.", hint="Mount proc at /proc.")
 
 
 class Output(NamedTuple):
@@ -76,12 +95,37 @@ def switches_of(pid: int) -> int:
     return 0
 
 
+def has_children(pid: int) -> bool:
+    """Whether the process has child processes now."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").strip())
+    return False
+
+
+def refuse_waiting(listener: int) -> None:
+    """Close all connections that wait in the listening socket, so that nobody waits for a program that cannot run."""
+    waiting = select.poll()
+    waiting.register(listener, select.POLLIN)
+    with socket.socket(fileno=os.dup(listener)) as copy:
+        for _ in range(_LONGEST_BACKLOG):
+            if not waiting.poll(0):
+                return
+            copy.accept()[0].close()
+
+
 def boot_id() -> str:
     """A value that no two boots share."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
-def spawn(service: Service, marks: dict[str, str], folder: str, output: int, listener: socket.socket | None) -> int:
+def spawn(
+    service: Service,
+    marks: dict[str, str],
+    folder: str,
+    output: int,
+    listener: socket.socket | None,
+    admission: Admission = NO_ADMISSION,
+) -> int:
     """Start the service's program in the background; returns its pid.
 
     It gets the declared environment and identity, no other groups, a session of its own, `folder` as working
@@ -101,7 +145,7 @@ def spawn(service: Service, marks: dict[str, str], folder: str, output: int, lis
             stderr=output,
             start_new_session=True,
             pass_fds=() if listener is None else (3,),
-            preexec_fn=_before_exec(listener, service.owner.uid != 0),  # only two system calls between fork and exec
+            preexec_fn=_before_exec(listener, service.owner.uid != 0, admission),  # system calls, nothing else
         )
     finally:
         for descriptor in spare:
@@ -110,12 +154,18 @@ def spawn(service: Service, marks: dict[str, str], folder: str, output: int, lis
     return child.pid
 
 
-def _before_exec(listener: socket.socket | None, without_new_privileges: bool) -> Callable[[], None]:
+def _before_exec(
+    listener: socket.socket | None, without_new_privileges: bool, admission: Admission
+) -> Callable[[], None]:
     descriptor = None if listener is None else listener.fileno()
 
     def act() -> None:
         if descriptor is not None:
             os.dup2(descriptor, 3, inheritable=True)
+        for group in admission.groups:
+            os.write(group, b"0")
+        if admission.tasks is not None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (admission.tasks, admission.tasks))
         if without_new_privileges:
             _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
@@ -239,7 +289,18 @@ def taken_listener(pidfd: int) -> socket.socket | None:
     return None
 
 
-def bind_listener(path: str, owner: Owner, mode: int) -> socket.socket:
+def start_keeper(path: str) -> None:
+    """Start a keeper of sockets in the background, with its own socket at the path."""
+    owner = Owner(uid=os.geteuid(), gid=os.getegid())
+    with bind_listener(path, owner, 0o600, socket.SOCK_SEQPACKET) as listener:
+        child = subprocess.Popen(
+            (sys.executable, "-I", "-S", keeper.__file__, path), env=ENVIRONMENT, cwd="/", stdin=listener.fileno(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    child.returncode = 0  # it is known by its socket, and reaped where its end is noticed
+
+
+def bind_listener(path: str, owner: Owner, mode: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """A listening socket at the path, in blocking mode; it appears there with its owner and mode, replacing another.
 
     It is bound through its folder's descriptor, because an address holds 107 bytes (unix(7)).
@@ -247,12 +308,12 @@ def bind_listener(path: str, owner: Owner, mode: int) -> socket.socket:
     head, _, name = path.rpartition("/")
     folder = os.open(head, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     temporary = f".{os.getpid()}.{time.monotonic_ns()}.hosthold"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, kind)
     try:
         listener.bind(f"/proc/self/fd/{folder}/{temporary}")
         os.chown(temporary, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
         Path(f"/proc/self/fd/{folder}/{temporary}").chmod(mode)
-        listener.listen(511)
+        listener.listen(_LONGEST_BACKLOG)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         listener.close()

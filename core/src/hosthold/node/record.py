@@ -97,3 +97,20 @@ class Records:
             environment = "\0" + Path(f"/proc/{pid}/environ").read_text("utf-8", "replace")
             return f"\0{_MARK}={self._state}:" in environment
         return False
+
+
+def end_strays(records: Records, recorded: set[str], declared: set[str], adopted: set[int]) -> None:
+    """End all that bears our mark or a record and was not adopted, and remove what it left behind (R-38)."""
+    for name in sorted(recorded):
+        record = records.read(name)
+        if record is not None and record.pid not in adopted and record.may_have_session:
+            process.kill_session(record.pid)
+        if name not in declared:
+            records.remove(name)
+
+    def is_stray(pid: int) -> bool:
+        status = process.status_of(pid)
+        return status is not None and status.session not in adopted and records.is_marked(pid)
+
+    for pid in [pid for pid in process.pids() if is_stray(pid)]:
+        process.kill(pid, is_stray)

@@ -1,6 +1,7 @@
 """The process supervisor: services as plain child processes, for machines and tests without systemd.
 
-Services live on when the node ends or is killed, and the next one adopts them.
+Services live on when the node ends or is killed, and the next one adopts them. A service that sleeps is a bound socket
+and nothing else: its first connection starts the program, which finds that connection waiting.
 """
 
 from __future__ import annotations
@@ -8,49 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import resource
-import signal
-import socket
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
-from hosthold.drivers.base import DriverSettings
 from hosthold.drivers.supervisor import SupervisorDriver
-from hosthold.errors import DriverError, Misconfigured, NotInstalled, Unavailable
+from hosthold.errors import DriverError, Unavailable
 from hosthold.node import process
-from hosthold.node.probe import names_a_cause, shortened
-from hosthold.node.record import Records
+from hosthold.node.limits import Enforcer
+from hosthold.node.listeners import Listeners, remove_undeclared_sockets
+from hosthold.node.program import LONGEST_PAUSE, Failures, ProcessSettings, Program, not_started
+from hosthold.node.record import Records, end_strays
 from hosthold.node.watch import Watch
 from hosthold.types.node import Node
-from hosthold.types.resource import Service, UnixSocket
+from hosthold.types.resource import Service
 
 _log = logging.getLogger(__name__)
-_HEALTHY_SECONDS = 60.0
-_LONGEST_PAUSE = 30.0
-
-
-class ProcessSettings(DriverSettings):
-    """How patient the process supervisor is, in seconds."""
-
-    settle: float = 3.0
-    """A service counts as started when it has lived so long, if nothing shows it before."""
-    quiet: float = 0.015
-    """A service with a socket counts as started when it has waited for work so long."""
-    stop: float = 10.0
-    """How long a service may take to end in good order before it is killed."""
-
-
-@dataclass(frozen=True)
-class _Running:
-    """One process of a service, known by a descriptor that cannot come to mean another process."""
-
-    service: Service
-    pid: int
-    pidfd: int
-    started: float = field(default_factory=time.monotonic)
 
 
 class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
@@ -62,114 +38,212 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         super().__init__(settings)
         self._lock = threading.RLock()
         self._records: Records
-        self._declared: dict[str, Service] = {}
-        self._running: dict[str, _Running] = {}
-        self._listeners: dict[str, tuple[UnixSocket, socket.socket]] = {}
-        self._failures: dict[str, int] = {}
-        self._watch = Watch(self._ended, self._start_again)
+        self._listeners: Listeners
+        self._enforcer: Enforcer
+        self._declared: dict[str, str] = {}
+        """As JSON, which takes a tenth of the memory: thousands of services sleep."""
+        self._running: dict[str, Program] = {}
+        self._failures = Failures()
+        self._cleaner: ThreadPoolExecutor
+        self._cleaning: dict[str, Future[None]] = {}
+        self._watch = Watch()
 
     def check(self) -> None:
         """Raises `NotInstalled` for what the kernel or the machine lacks, `Misconfigured` if /proc cannot be read."""
-        for program, package in process.PROGRAMS.items():
-            if not os.access(program, os.X_OK):
-                raise NotInstalled(f"{program} is missing.", hint=f"apt-get install {package}")
-        try:
-            os.close(os.pidfd_open(os.getpid()))
-        except OSError as error:
-            raise NotInstalled(
-                f"The kernel has no process descriptors: {error}", hint="Use Linux 5.6 or newer."
-            ) from None
-        if process.status_of(os.getpid()) is None:
-            raise Misconfigured("/proc cannot be read.", hint="Mount proc at /proc.")
+        process.check_machine()
 
     def attach(self, node: Node, services: tuple[Service, ...]) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors for every service
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one for each service, more for those awake
         with self._lock:
             self._records = Records(node.layout)
             self._records.prepare()
-            self._declared = {service.name: service for service in services}
+            self._listeners = Listeners(node.layout, self._watch, self._lock)
+            self._enforcer = Enforcer(node.layout.state)
+            self._cleaner = ThreadPoolExecutor(1, "hosthold-cleaner")
+            self._declared = {service.name: service.model_dump_json() for service in services}
             self._watch.start()
+            self._listeners.open()
+            recorded = set(self._records.names())
             for service in services:
-                self._adopt(service)
-            self._end_strays(Path(node.layout.sockets))
-            for name in self._declared:
-                self._start_again(name)
+                if service.name in recorded:
+                    self._adopt(service)
+            adopted = {program.pid for program in self._running.values()}
+            end_strays(self._records, recorded, set(self._declared), adopted)
+            for service in services:
+                if service.idle_seconds is not None:
+                    self._bind(service)
+            self._listeners.forget_unclaimed()
+            remove_undeclared_sockets(node, services)
+            for service in services:
+                self._start_again(service.name, -1)
 
     def start(self, service: Service) -> None:
-        with self._lock:
-            running = self._running.get(service.name)
-            if running is None or running.service != service or process.has_ended(running.pidfd):
+        with self._undisturbed(service.name):
+            awake = self._awake(service.name)
+            if awake is not None and awake.service == service:
+                return
+            if service.idle_seconds is None or service.socket is None or awake is not None:
                 self._replace(service)
+                return
+            self._declared[service.name] = service.model_dump_json()
+            self._failures.forget(service.name)
+            try:
+                self._listeners.get(service.name, service.socket)
+            except OSError as error:
+                raise not_started(error) from error
+            if service.name not in self._running:
+                self._listen(service.name)
+
+    def wake(self, name: str) -> None:
+        with self._lock:
+            if name not in self._running and self._sleeps(name):
+                self._begin(name)
 
     def reload(self, name: str) -> None:
         with self._lock:
-            running = self._running.get(name)
-            if running is None or running.service.reload is None or process.has_ended(running.pidfd):
-                self.restart(name)
-            else:
-                _send(running, running.service.reload)
+            awake = self._awake(name)
+            if awake is not None and awake.service.reload is not None:
+                awake.send(awake.service.reload)
+                return
+        self.restart(name)
 
     def restart(self, name: str) -> None:
-        with self._lock:
-            service = self._declared.get(name)
+        with self._undisturbed(name):
+            service = self._service(name)
             if service is None:
                 raise Unavailable(f"{name} is not a service of this node.", hint="Apply what declares it first.")
+            if self._sleeps(name) and self._awake(name) is None:
+                self._failures.forget(name)
+                return
             try:
                 self._replace(service)
             except Unavailable:
                 if name not in self._running:
-                    self._declared[name] = service
-                    self._watch.later(name, _LONGEST_PAUSE)
+                    self._declared[name] = service.model_dump_json()
+                    self._watch.later(name, self._start_again, LONGEST_PAUSE)
                 raise
 
     def stop(self, name: str) -> None:
-        with self._lock:
+        with self._undisturbed(name):
+            service = self._service(name)
             self._declared.pop(name, None)
             running = self._running.pop(name, None)
-            if running is not None:
-                self._end(running)
-                self._end_escaped(running.service)
             self._discard(name)
-
-    def wake(self, name: str) -> None:
-        """Services of this supervisor do not sleep."""
+        if running is not None:
+            self._end(running)
+        if service is not None and (running is not None or service.idle_seconds is not None):
+            self._end_escaped(service)
+        self._enforcer.remove(name)
 
     def known(self, names: Iterable[str]) -> dict[str, Service]:
+        found: dict[str, Service] = {}
         with self._lock:
-            return {name: self._running[name].service for name in names if name in self._running}
+            for name in names:
+                running = self._running.get(name)
+                if running is not None and not running.is_leaving:
+                    found[name] = running.service
+                elif self._sleeps(name) and self._listeners.descriptor(name) is not None:
+                    found[name] = Service.model_validate_json(self._declared[name])
+        return found
 
     def failures(self) -> dict[str, str]:
-        return {}
+        with self._lock:
+            now = time.monotonic()
+            works = {name for name, running in self._running.items() if now - running.started > self.settings.settle}
+            return {name: words for name, words in self._failures.words.items() if name not in works}
+
+    def enforced(self) -> frozenset[str]:
+        """Which limits of a service this machine lets the supervisor enforce."""
+        return self._enforcer.enforced
 
     def close(self) -> None:
         self._watch.stop()
+        self._cleaner.shutdown()
         with self._lock:
             while self._running:
-                os.close(self._running.popitem()[1].pidfd)
-            while self._listeners:
-                self._listeners.popitem()[1][1].close()
+                self._running.popitem()[1].let_go()
+            self._declared.clear()
+            self._listeners.close()
 
     def end(self) -> None:
         with self._lock:
             for running in self._running.values():
-                _send(running, running.service.stop)
-            for name in {*self._declared, *self._running}:
-                self.stop(name)
+                running.send(running.service.stop)
+            awake = set(self._running)
+        for name in awake:
+            self.stop(name)
         self._watch.stop()
+        self._cleaner.shutdown()
+        with self._lock:
+            self._declared.clear()
+            self._listeners.end()
+
+    @contextmanager
+    def _undisturbed(self, name: str) -> Iterator[None]:
+        """The lock, at a moment when nobody cleans up after the service."""
+        while True:
+            with self._lock:
+                cleaning = self._cleaning.get(name)
+                if cleaning is None:
+                    yield
+                    return
+            cleaning.result()
+
+    def _awake(self, name: str) -> Program | None:
+        """The service's process, unless it has ended or is about to."""
+        running = self._running.get(name)
+        is_awake = running is not None and not running.is_leaving and not running.has_ended
+        return running if is_awake else None
+
+    def _service(self, name: str) -> Service | None:
+        declared = self._declared.get(name)
+        return None if declared is None else Service.model_validate_json(declared)
+
+    def _sleeps(self, name: str) -> bool:
+        """Whether the service is one that sleeps when it has nothing to do."""
+        return '"idle_seconds":null' not in self._declared.get(name, '"idle_seconds":null')
+
+    def _bind(self, service: Service) -> None:
+        """Bind a socket while the node starts; one that cannot be bound concerns its own service alone."""
+        assert service.socket is not None
+        try:
+            self._listeners.get(service.name, service.socket)
+        except OSError as error:
+            _log.warning("the socket of %s cannot be bound: %s", service.name, error)
+            self._failures.words[service.name] = str(error)
+
+    def _listen(self, name: str) -> None:
+        """Wake the service with the next connection, or with one that waits already."""
+        descriptor = self._listeners.descriptor(name)
+        if descriptor is not None:
+            self._watch.ready(name, descriptor, self._connected)
+
+    def _connected(self, name: str, _descriptor: int) -> None:
+        """A connection waits: start the program, or close it while a program that cannot run has its pause."""
+        with self._lock:
+            descriptor = self._listeners.descriptor(name)
+            if name in self._running or descriptor is None:
+                return
+            if self._failures.is_held(name):
+                process.refuse_waiting(descriptor)
+                self._listen(name)
+            else:
+                self._begin(name)
 
     def _replace(self, service: Service) -> None:
         """Put a new process in the place of the old one; the old one serves until then, if both can share a socket."""
         name, old = service.name, self._running.get(service.name)
-        if old is not None and (service.socket is None or old.service.socket != service.socket):
+        if old is not None and (service.socket is None or not self._listeners.has(name, service.socket)):
             self.stop(name)
             old = None
         try:
-            new, output = self._launch(service)
+            new = self._launch(service)
             try:
-                self._await_start(new, output)
-            finally:
-                os.close(output.descriptor)
+                new.await_start(self.settings.settle, self.settings.quiet)
+            except Unavailable:
+                self._end(new)
+                raise
         except Unavailable:
             if old is None:
                 self._declared.pop(name, None)
@@ -177,154 +251,149 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             else:
                 self._records.write(old.service, old.pid)
             raise
-        self._declared[name] = service
+        self._declared[name] = service.model_dump_json()
         self._running[name] = new
-        self._watch.add(name, new.pidfd)
+        self._look_after(new)
         if old is not None:
             self._end(old)
 
-    def _launch(self, service: Service) -> tuple[_Running, process.Output]:
-        """A new process of the service, and what it says from now on."""
+    def _launch(self, service: Service) -> Program:
+        """A new process of the service."""
         try:
             folder = self._records.folder(service.name)
             output = process.open_output(service.log or f"{folder}/output", service.owner)
             try:
-                listener = self._listener(service)
-                pid = process.spawn(service, self._records.mark(service.name), folder, output.descriptor, listener)
+                listener = None if service.socket is None else self._listeners.get(service.name, service.socket)
+                with self._enforcer.prepared(service) as admission:
+                    mark = self._records.mark(service.name)
+                    pid = process.spawn(service, mark, folder, output.descriptor, listener, admission)
                 self._records.write(service, pid)
-                return _Running(service, pid, os.pidfd_open(pid)), output
+                return Program(service, pid, os.pidfd_open(pid), output)
             except BaseException:
                 os.close(output.descriptor)
                 raise
         except OSError as error:
-            raise Unavailable(f"It cannot be started: {error}", hint="Look at the paths that it names.") from error
+            raise not_started(error) from error
 
-    def _listener(self, service: Service) -> socket.socket | None:
-        bound = self._listeners.get(service.name)
-        if bound is not None and bound[0] == service.socket:
-            return bound[1]
-        self._unbind(service.name)
-        if service.socket is None:
-            return None
-        listener = process.bind_listener(service.socket.path, service.socket.owner, service.socket.mode)
-        self._listeners[service.name] = (service.socket, listener)
-        return listener
-
-    def _unbind(self, name: str) -> None:
-        bound = self._listeners.pop(name, None)
-        if bound is not None:
-            bound[1].close()
-            Path(bound[0].path).unlink(missing_ok=True)
+    def _look_after(self, running: Program) -> None:
+        self._watch.ready(running.service.name, running.pidfd, self._ended)
+        if running.service.idle_seconds is not None:
+            self._watch.forget(self._listeners.descriptor(running.service.name))
+            self._watch.later(running.service.name, self._look_if_idle, running.service.idle_seconds)
 
     def _discard(self, name: str) -> None:
         """Let go of what a service had that does not run any more."""
-        self._unbind(name)
-        self._failures.pop(name, None)
+        self._watch.forget(self._listeners.descriptor(name))
+        self._listeners.drop(name)
+        self._failures.forget(name)
         self._records.remove(name)
 
-    def _await_start(self, running: _Running, output: process.Output) -> None:
-        """Return once the program waits for work; raises `Unavailable` with its last words if it ends before that."""
-        began = still_since = time.monotonic()
-        switches = -1
-        while not process.has_ended(running.pidfd, 0.003):
-            now = time.monotonic()
-            if now - began > self.settings.settle:
-                return
-            if running.service.socket is None:
-                if process.listens(running.pid) and not names_a_cause(output.text()):
-                    return
-            elif (count := process.switches_of(running.pid)) != switches or not process.is_asleep(running.pid):
-                switches, still_since = count, now
-            elif now - still_since > self.settings.quiet:
-                return
-        self._end(running)
-        raise Unavailable(shortened(output.text()), hint="The message is the program's own; mend what it names.")
-
-    def _end(self, running: _Running) -> None:
-        """End the process in good order, or after a while at once, and whatever it left behind in its session."""
-        self._watch.remove(running.pidfd)
-        _send(running, running.service.stop)
-        if not process.has_ended(running.pidfd, self.settings.stop):
-            _send(running, "KILL")
-            process.has_ended(running.pidfd, self.settings.stop)
-        process.kill_session(running.pid)
-        process.reap(running.pid)
-        os.close(running.pidfd)
+    def _end(self, program: Program) -> None:
+        self._watch.forget(program.pidfd)
+        program.end(self.settings.stop)
 
     def _end_escaped(self, service: Service) -> None:
         """End what a stopped service's user runs in other sessions, unless another service is the same user's."""
-        users = {os.geteuid(), *(running.service.owner.uid for running in self._running.values())}
+        with self._lock:
+            others = (running for name, running in self._running.items() if name != service.name)
+            users = {os.geteuid(), *(running.service.owner.uid for running in others)}
         if service.owner.uid not in users and (left := process.kill_user(service.owner.uid, self.settings.stop)):
             _log.error("processes of %s do not end: %s", service.name, left[:10])
 
-    def _ended(self, name: str, pidfd: int) -> None:
-        """A process ended by itself: clean up after it, and start the service again after a pause."""
+    def _ended(self, name: str, _descriptor: int) -> None:
+        """A process ended by itself, or because it was idle: clean up after it, and be ready for its next work."""
         with self._lock:
             running = self._running.get(name)
-            if running is None or running.pidfd != pidfd or not process.has_ended(pidfd):
+            if running is None or not running.has_ended:
+                return
+            if running.service.idle_seconds is not None:
+                if name not in self._cleaning:
+                    self._cleaning[name] = self._cleaner.submit(self._fall_asleep, running)
                 return
             del self._running[name]
+            lived, words = time.monotonic() - running.started, running.last_words
             self._end(running)
-            lived = time.monotonic() - running.started
-            self._failures[name] = 1 if lived > _HEALTHY_SECONDS else min(self._failures.get(name, 0) + 1, 16)
-            pause = min(0.1 * 2.0 ** self._failures[name], _LONGEST_PAUSE)
-            _log.warning("%s ended after %.1f s; it is started again in %.1f s", name, lived, pause)
-            self._watch.later(name, pause)
+            pause = self._failures.note(name, lived, words)
+            _log.warning("%s ended after %.1f s; it is started again in %.1f s: %s", name, lived, pause, words)
+            self._watch.later(name, self._start_again, pause)
 
-    def _start_again(self, name: str) -> None:
-        """Start a declared service that does not run, without waiting for it; what fails is tried again later."""
+    def _fall_asleep(self, running: Program) -> None:
+        """End whatever a program that sleeps again left behind, then listen for it. Runs beside the watching thread.
+
+        Until that is done no connection wakes the service: ending all processes of its user would end the new one too.
+        """
+        name, lived, words = running.service.name, time.monotonic() - running.started, running.last_words
+        try:
+            self._end(running)
+            self._end_escaped(running.service)
+            self._enforcer.remove(name)
+        except Exception:
+            _log.exception("%s could not be cleaned up after", name)
         with self._lock:
-            service = self._declared.get(name)
-            if service is None or name in self._running:
+            del self._cleaning[name], self._running[name]
+            self._records.remove(name)
+            if name not in self._declared:
                 return
-            try:
-                running, output = self._launch(service)
-            except DriverError as error:
-                _log.warning("%s cannot be started: %s", name, error.detail)
-                self._watch.later(name, _LONGEST_PAUSE)
+            if running.is_leaving:
+                self._failures.forget(name)
+            else:
+                pause = self._failures.note(name, lived, words)
+                _log.warning("%s ended after %.1f s: %s", name, lived, words)
+                self._failures.hold(name, pause if lived < self.settings.settle else 0.0)
+            self._listen(name)
+
+    def _look_if_idle(self, name: str, _descriptor: int) -> None:
+        """Tell a program that has had nothing to do for long enough to end, and end it if it does not."""
+        with self._lock:
+            running = self._running.get(name)
+            if running is None or running.service.idle_seconds is None:
                 return
-            os.close(output.descriptor)
-            self._running[name] = running
-            self._watch.add(name, running.pidfd)
+            most, pause = running.service.idle_seconds, max(0.2, running.service.idle_seconds / 5)
+            if running.is_leaving:
+                running.send("KILL")
+                return
+            if running.is_idle(most):
+                running.is_leaving, pause = True, self.settings.stop
+                running.send(running.service.stop)
+            self._watch.later(name, self._look_if_idle, pause)
+
+    def _start_again(self, name: str, _descriptor: int) -> None:
+        """Start a declared service that does not run, or listen for one that sleeps; what fails is tried later."""
+        with self._lock:
+            if name not in self._declared or name in self._running:
+                return
+            if not self._sleeps(name):
+                self._begin(name)
+            elif self._listeners.descriptor(name) is not None:
+                self._listen(name)
+
+    def _begin(self, name: str) -> None:
+        """Start a declared service without waiting for it."""
+        service = self._service(name)
+        assert service is not None
+        try:
+            running = self._launch(service)
+        except DriverError as error:
+            _log.warning("%s cannot be started: %s", name, error.detail)
+            self._failures.words[name] = error.detail
+            if service.idle_seconds is None:
+                self._watch.later(name, self._start_again, LONGEST_PAUSE)
+            else:
+                self._failures.hold(name, self.settings.settle)
+                self._listen(name)
+            return
+        self._running[name] = running
+        self._look_after(running)
 
     def _adopt(self, service: Service) -> None:
-        """Take over the process that a killed node left behind, if it runs exactly this definition on its socket."""
+        """Take over the process that another node left behind, if it runs exactly this definition on its socket."""
         record = self._records.read(service.name)
         if record is None or record.service != service or not record.is_alive:
             return
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(record.pid)
-            if service.socket is not None:
-                listener = process.taken_listener(pidfd) if Path(service.socket.path).is_socket() else None
-                if listener is None:
-                    os.close(pidfd)
-                    return
-                self._listeners[service.name] = (service.socket, listener)
-            self._running[service.name] = _Running(service, record.pid, pidfd)
-            self._watch.add(service.name, pidfd)
-
-    def _end_strays(self, sockets: Path) -> None:
-        """End all that bears our mark or a record and was not adopted, and remove what it left behind (R-38)."""
-        adopted = {running.pid for running in self._running.values()}
-        for name in self._records.names():
-            record = self._records.read(name)
-            if record is not None and record.pid not in adopted and record.may_have_session:
-                process.kill_session(record.pid)
-            if name not in self._declared:
-                self._records.remove(name)
-
-        def is_stray(pid: int) -> bool:
-            status = process.status_of(pid)
-            return status is not None and status.session not in adopted and self._records.is_marked(pid)
-
-        for pid in [pid for pid in process.pids() if is_stray(pid)]:
-            process.kill(pid, is_stray)
-        declared = {service.socket.path for service in self._declared.values() if service.socket is not None}
-        for entry in sockets.iterdir() if sockets.is_dir() else ():
-            if entry.is_socket() and str(entry) not in declared:
-                entry.unlink()
-
-
-def _send(running: _Running, name: str) -> None:
-    with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(running.pidfd, signal.Signals[f"SIG{name}"])
+            if service.socket is not None and not self._listeners.recover(service.name, service.socket, pidfd):
+                os.close(pidfd)
+                return
+            self._running[service.name] = Program(service, record.pid, pidfd)
+            self._look_after(self._running[service.name])

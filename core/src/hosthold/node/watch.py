@@ -1,4 +1,4 @@
-"""Watching processes: one thread that waits on process descriptors and on the times when services are due again."""
+"""Watching: one thread that waits on descriptors, and on the times when something is due."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from collections.abc import Callable
 _PAUSE_AFTER_ERROR = 30.0
 _log = logging.getLogger(__name__)
 
+Act = Callable[[str, int], None]
+"""What is called with a service's name, and the descriptor that was ready (or -1, when it is due)."""
+
 
 class Watch:
-    """Calls `ended` with name and descriptor when a process ends, and `due` with a name when its time has come."""
+    """Calls what was asked for, each time once: when a descriptor is ready, or when a time has come."""
 
-    def __init__(self, ended: Callable[[str, int], None], due: Callable[[str], None]) -> None:
-        self._ended = ended
-        self._due = due
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._names: dict[int, str] = {}
-        self._times: dict[str, float] = {}
+        self._acts: dict[int, tuple[str, Act]] = {}
+        self._times: dict[tuple[str, Act], float] = {}
         self._thread: threading.Thread | None = None
         self._epoll: select.epoll
         self._wake: int
@@ -43,26 +44,30 @@ class Watch:
             thread.join()
             self._epoll.close()
             os.close(self._wake)
-            self._names.clear()
+            self._acts.clear()
             self._times.clear()
 
-    def add(self, name: str, pidfd: int) -> None:
-        """Tell when this process ends, once."""
+    def ready(self, name: str, descriptor: int, act: Act) -> None:
+        """Call `act` once when the descriptor is ready: a process has ended, a connection waits."""
         with self._lock:
-            self._names[pidfd] = name
-            self._epoll.register(pidfd, select.EPOLLIN | select.EPOLLONESHOT)
+            is_known = descriptor in self._acts
+            self._acts[descriptor] = name, act
+            change = self._epoll.modify if is_known else self._epoll.register
+            change(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
 
-    def remove(self, pidfd: int) -> None:
-        """Say nothing more about this process; to be called before its descriptor is closed."""
+    def forget(self, descriptor: int | None) -> None:
+        """Say nothing more about this descriptor, if there is one; to be called before it is closed."""
         with self._lock:
-            if self._names.pop(pidfd, None) is not None:
-                self._epoll.unregister(pidfd)
+            if descriptor is not None and self._acts.pop(descriptor, None) is not None:
+                self._epoll.unregister(descriptor)
 
-    def later(self, name: str, seconds: float) -> None:
-        """Call `due` for this name after the time."""
+    def later(self, name: str, act: Act, seconds: float) -> None:
+        """Call `act` after the time; a time that was set before for the same is replaced."""
         with self._lock:
-            self._times[name] = time.monotonic() + seconds
-        os.eventfd_write(self._wake, 1)
+            is_next = all(seconds + time.monotonic() < at for at in self._times.values()) if self._times else True
+            self._times[name, act] = time.monotonic() + seconds
+        if is_next:
+            os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
         while self._thread is not None:
@@ -74,21 +79,21 @@ class Watch:
                     os.eventfd_read(self._wake)
                     continue
                 with self._lock:
-                    name = self._names.get(descriptor)
-                if name is not None:
-                    self._call(self._ended, name, descriptor)
+                    known = self._acts.get(descriptor)
+                if known is not None:
+                    self._call(*known, descriptor)
             now = time.monotonic()
             with self._lock:
-                names = [name for name, at in self._times.items() if at <= now]
-                for name in names:
-                    del self._times[name]
-            for name in names:
-                self._call(self._due, name)
+                due = [key for key, at in self._times.items() if at <= now]
+                for key in due:
+                    del self._times[key]
+            for name, act in due:
+                self._call(name, act, -1)
 
-    def _call(self, act: Callable[..., None], name: str, *arguments: int) -> None:
+    def _call(self, name: str, act: Act, descriptor: int) -> None:
         """One service's misfortune, such as a full disk, never ends the watching of all others."""
         try:
-            act(name, *arguments)
+            act(name, descriptor)
         except Exception:
             _log.exception("%s could not be looked after; it is tried again", name)
-            self.later(name, _PAUSE_AFTER_ERROR)
+            self.later(name, act, _PAUSE_AFTER_ERROR)

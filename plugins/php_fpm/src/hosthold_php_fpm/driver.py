@@ -20,6 +20,7 @@ from hosthold_sdk import (
     RuntimeDriver,
     RuntimeRendered,
     Service,
+    ServiceLimits,
     Site,
     UnixSocket,
     Upstream,
@@ -34,7 +35,9 @@ _PROGRAM = re.compile(r"php-fpm([0-9]{1,2}\.[0-9]{1,2})")
 
 
 class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
-    """Runs PHP. The site's folder and its logs belong to root; home and what is in it to the site.
+    """Runs PHP, asleep until it is asked for.
+
+    The site's folder and its logs belong to root; home and what is in it to the site.
 
     A changed configuration replaces the process instead of signalling it: on SIGUSR2 a master that cannot use its new
     configuration ends, while a new process that fails leaves the old one serving the same socket.
@@ -101,6 +104,13 @@ class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
             owner=owner,
             socket=UnixSocket(path=node.layout.socket(site.name), owner=node.web, mode=0o600),
             stop="QUIT",
+            idle_seconds=self.settings.idle_seconds,
+            limits=ServiceLimits(
+                cpu_percent=site.limits.cpu_percent,
+                memory_mb=site.limits.total_memory_mb,
+                tasks=site.limits.tasks,
+                io_weight=site.limits.io_weight,
+            ),
         )
 
     def _programs(self) -> list[Path]:

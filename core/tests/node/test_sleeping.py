@@ -1,0 +1,362 @@
+"""Services that sleep: woken by a connection, gone when idle, their sockets bound whatever happens to the node."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
+from hosthold.types.node import Node
+from hosthold.types.resource import Service, ServiceLimits, UnixSocket
+
+from .numbers import FIRST
+
+PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
+SERVER = """
+import os, select, signal, socket, sys, time
+told, tell = os.pipe()
+os.set_blocking(tell, False)
+signal.set_wakeup_fd(tell)
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.socket(fileno=3)
+while told not in select.select([listener, told], [], [])[0]:
+    connection, _ = listener.accept()
+    if os.fork() == 0:
+        request = connection.recv(100).decode()
+        if request.startswith("work"):
+            time.sleep(float(request.split()[1]))
+        connection.sendall(f"{sys.argv[1]} {os.getppid()} {os.getuid()}".encode())
+        os._exit(0)
+    connection.close()
+"""
+"""Answers each connection with a child, as php-fpm does."""
+
+
+def _service(node: Node, version: str = "one", *, name: str = "sleeper", idle: int = 1, **changes: Any) -> Service:
+    return Service(
+        name=name,
+        command=(PYTHON, "-S", "-c", SERVER, version),
+        owner=node.owner_of(FIRST + 31),
+        socket=UnixSocket(path=node.layout.sockets.child(f"{name}.sock"), owner=node.root, mode=0o600),
+        idle_seconds=idle,
+    ).model_copy(update=changes)
+
+
+def _ask(service: Service, request: str = "hello") -> list[str]:
+    assert service.socket is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(service.socket.path)
+        client.sendall(request.encode())
+        return client.makefile().read().split(" ")
+
+
+def _until(condition: Callable[[], Any], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(OSError):
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return False
+
+
+def _sleeps(supervisor: ProcessSupervisor, name: str = "sleeper") -> bool:
+    return name not in supervisor._running
+
+
+@pytest.fixture
+def supervisor(node: Node) -> Iterator[ProcessSupervisor]:
+    made = ProcessSupervisor(ProcessSettings(settle=0.5))
+    made.attach(node, ())
+    yield made
+    made.end()
+    assert [*Path(node.layout.sockets).iterdir()] == []
+
+
+@pytest.fixture
+def node(place: Path) -> Node:
+    from hosthold.types.node import Isolation
+
+    from .conftest import World
+
+    made = World(place, Isolation.unix_user if os.geteuid() == 0 else Isolation.none).node
+    Path(made.layout.sockets).mkdir(parents=True)
+    return made
+
+
+def test_a_service_sleeps_until_its_first_connection_and_again_when_idle(
+    node: Node, supervisor: ProcessSupervisor
+) -> None:
+    service = _service(node)
+    supervisor.start(service)
+    assert _sleeps(supervisor)
+    assert supervisor.known(["sleeper", "other"]) == {"sleeper": service}
+    version, first, uid = _ask(service)
+    assert (version, int(uid)) == ("one", service.owner.uid)
+    assert _ask(service)[1] == first, "one process serves as long as there is work"
+    _until(lambda: _sleeps(supervisor))
+    assert not _is_alive(int(first))
+    assert supervisor.known(["sleeper"]) == {"sleeper": service}
+    assert _ask(service)[1] != first
+    assert supervisor.failures() == {}
+
+
+def test_work_keeps_a_service_awake(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _service(node)
+    supervisor.start(service)
+    assert _ask(service, "work 3")[0] == "one"
+
+
+def test_no_connection_is_lost_however_often_the_service_falls_asleep(
+    node: Node, supervisor: ProcessSupervisor
+) -> None:
+    service = _service(node)
+    supervisor.start(service)
+    answers: list[list[str]] = []
+    ends = time.monotonic() + 8
+    while time.monotonic() < ends:
+        answers.append(_ask(service))
+        running = supervisor._running.get("sleeper")
+        if running is not None:  # as if it had been idle for long enough just now, while the next connection comes
+            running.idle_since = -1e9
+            supervisor._look_if_idle("sleeper", -1)
+    assert all(answer[0] == "one" for answer in answers)
+    assert len({answer[1] for answer in answers}) > 10
+
+
+def test_a_sleeping_service_wakes_with_its_newest_definition(node: Node, supervisor: ProcessSupervisor) -> None:
+    supervisor.start(_service(node, "one"))
+    supervisor.start(_service(node, "two"))
+    assert _sleeps(supervisor)
+    assert _ask(_service(node))[0] == "two"
+
+
+def test_one_that_is_awake_is_replaced_while_it_is_asked(node: Node, supervisor: ProcessSupervisor) -> None:
+    supervisor.start(_service(node, "one", idle=60))
+    assert _ask(_service(node))[0] == "one"
+    answers: list[str] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(_ask(_service(node))[0])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for version in ("two", "three"):
+        supervisor.start(_service(node, version, idle=60))
+        assert _ask(_service(node))[0] == version
+    stop.set()
+    asking.join()
+    assert set(answers) <= {"one", "two", "three"}
+
+
+def test_a_program_that_cannot_run_refuses_its_visitors_at_once_and_is_told(
+    node: Node, supervisor: ProcessSupervisor
+) -> None:
+    bad = _service(node).model_copy(
+        update={"command": (PYTHON, "-S", "-c", "raise SystemExit('There is no such thing')")}
+    )
+    supervisor.start(bad)
+    with suppress(ConnectionResetError, BrokenPipeError):
+        assert _ask(bad) == [""]
+    _until(supervisor.failures)
+    assert supervisor.failures() == {"sleeper": "There is no such thing"}
+    with suppress(ConnectionResetError, BrokenPipeError):
+        assert _ask(bad) == [""]
+    good = _service(node)
+    supervisor.start(good)
+    assert _ask(good)[0] == "one"
+    time.sleep(0.6)
+    assert supervisor.failures() == {}
+
+
+def test_a_killed_program_is_woken_by_the_next_connection(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _service(node, idle=60)
+    supervisor.start(service)
+    pid = int(_ask(service)[1])
+    time.sleep(0.6)
+    os.kill(pid, signal.SIGKILL)
+    _until(lambda: not _is_alive(pid))
+    assert int(_ask(service)[1]) != pid
+
+
+def test_stopping_unbinds_and_forgets(node: Node, supervisor: ProcessSupervisor) -> None:
+    for is_awake in (False, True):
+        service = _service(node)
+        supervisor.start(service)
+        pid = int(_ask(service)[1]) if is_awake else 0
+        supervisor.stop("sleeper")
+        assert not Path(service.socket.path if service.socket else "").exists()
+        assert supervisor.known(["sleeper"]) == {}
+        assert not _is_alive(pid) if pid else True
+
+
+def test_waking_by_hand_starts_the_program_once(node: Node, supervisor: ProcessSupervisor) -> None:
+    service = _service(node, idle=60)
+    supervisor.start(service)
+    supervisor.wake("sleeper")
+    supervisor.wake("sleeper")
+    supervisor.wake("unknown")
+    pid = supervisor._running["sleeper"].pid
+    assert int(_ask(service)[1]) == pid
+
+
+HOLDER = """
+import sys, time
+from hosthold.node.program import ProcessSettings
+from hosthold.node.supervisor import ProcessSupervisor
+from hosthold.types.node import Node
+from hosthold.types.resource import Service
+supervisor = ProcessSupervisor(ProcessSettings())
+services = tuple(Service.model_validate_json(text) for text in sys.argv[2:])
+supervisor.attach(Node.model_validate_json(sys.argv[1]), services)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_r31_sockets_and_what_waits_in_them_survive_a_killed_node(node: Node) -> None:
+    asleep, awake = _service(node), _service(node, name="awake", idle=60, owner=node.owner_of(FIRST + 32))
+    arguments = [item.model_dump_json() for item in (node, asleep, awake)]
+    with subprocess.Popen([sys.executable, "-c", HOLDER, *arguments], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        pid = int(_ask(awake)[1])
+        killed.kill()
+    assert int(_ask(awake)[1]) == pid, "who is awake serves on"
+    answers: list[list[str]] = []
+    waiting = [threading.Thread(target=lambda: answers.append(_ask(asleep))) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
+    supervisor.attach(node, (asleep, awake))
+    try:
+        for thread in waiting:
+            thread.join()
+        assert [answer[0] for answer in answers] == ["one"] * 5
+        assert int(_ask(awake)[1]) == pid
+    finally:
+        supervisor.end()
+
+
+def test_r31_a_node_that_lets_go_and_comes_back_loses_nothing(node: Node) -> None:
+    service = _service(node)
+    first = ProcessSupervisor(ProcessSettings())
+    first.attach(node, (service,))
+    first.close()
+    answers: list[list[str]] = []
+    visitor = threading.Thread(target=lambda: answers.append(_ask(service)))
+    visitor.start()
+    second = ProcessSupervisor(ProcessSettings())
+    second.attach(node, (service,))
+    visitor.join()
+    second.end()
+    assert answers[0][0] == "one"
+
+
+def test_r31_a_killed_keeper_is_replaced_and_given_everything(node: Node) -> None:
+    service = _service(node)
+    first = ProcessSupervisor(ProcessSettings())
+    first.attach(node, (service,))
+    keeper = first._listeners.keeper
+    os.kill(keeper, signal.SIGKILL)
+    _until(lambda: first._listeners.keeper != keeper)
+    first.close()
+    second = ProcessSupervisor(ProcessSettings())
+    second.attach(node, ())
+    found = [*Path(node.layout.sockets).iterdir()]
+    second.end()
+    assert found == [], "what nobody declares any more is unbound"
+    third = ProcessSupervisor(ProcessSettings())
+    third.attach(node, (service,))
+    assert _ask(service)[0] == "one"
+    third.end()
+    _until(lambda: not _is_alive(third._listeners.keeper))
+
+
+def test_a_thousand_sleeping_services_are_found_again_and_cost_a_descriptor_each(node: Node) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4000:
+        pytest.skip("needs more descriptors than this machine allows")
+    services = tuple(_service(node, name=f"sleeper{number}") for number in range(1000))
+    first = ProcessSupervisor(ProcessSettings())
+    before = len([*Path("/proc/self/fd").iterdir()])
+    first.attach(node, services)
+    assert len([*Path("/proc/self/fd").iterdir()]) - before < 1010
+    assert len(first.known([service.name for service in services])) == 1000
+    first.close()
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+    second = ProcessSupervisor(ProcessSettings())
+    second.attach(node, services)
+    assert _ask(services[999])[0] == "one"
+    assert _ask(services[0])[0] == "one"
+    second.end()
+    assert [*Path(node.layout.sockets).iterdir()] == []
+
+
+BOMB = """
+try:
+    while True:
+        os.fork() or time.sleep(5)
+except OSError:
+    time.sleep(5)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: control groups, and a user of the service's own")
+def test_s68_a_service_cannot_have_more_processes_than_its_limit(node: Node, supervisor: ProcessSupervisor) -> None:
+    program = SERVER.replace("request = connection", f"exec({BOMB!r}); request = connection")
+    limits = ServiceLimits(cpu_percent=50, memory_mb=128, tasks=20)
+    service = _service(node, limits=limits, command=(PYTHON, "-S", "-c", program, "one"))
+    assert "tasks" in supervisor.enforced()
+    supervisor.start(service)
+    assert service.socket is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(service.socket.path)
+        client.sendall(b"x")
+        most = 0
+        for _ in range(100):
+            most = max(most, len(_processes_of(service.owner.uid)))
+            time.sleep(0.01)
+    assert 2 <= most <= 20
+    supervisor.stop("sleeper")
+    assert _processes_of(service.owner.uid) == []
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: control groups")
+def test_s68_a_service_cannot_have_more_memory_than_its_limit(node: Node, supervisor: ProcessSupervisor) -> None:
+    if "memory_mb" not in supervisor.enforced():
+        pytest.skip("this machine lets nobody limit memory by control groups")
+    program = SERVER.replace("request = connection", "much = bytearray(400 * 2**20); request = connection")
+    limits = ServiceLimits(cpu_percent=100, memory_mb=64, tasks=20)
+    supervisor.start(_service(node, limits=limits, command=(PYTHON, "-S", "-c", program, "one")))
+    with suppress(ConnectionResetError):
+        assert _ask(_service(node)) == [""], "the child that took too much was ended before it could answer"
+
+
+def _processes_of(uid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if path.stat().st_uid == uid and _is_alive(int(path.name)):
+                found.append(int(path.name))
+    return found
