@@ -14,7 +14,7 @@ from typing import Any
 from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import DriverError
 from hosthold.node.accounts import AccountFiles
-from hosthold.node.apply import Machine, Transaction
+from hosthold.node.apply import Machine, Transaction, failed_service
 from hosthold.node.failure import NodeFailure, from_database_error, from_os_error, from_service
 from hosthold.node.files import Tree
 from hosthold.node.journal import recover
@@ -195,8 +195,14 @@ class _Batch:
             if subject_plan is None:
                 continue
             self._sites[desired.subject] = site
+            failure = None if subject_plan.steps else failed_service(desired, machine.supervisor)
             if subject_plan.drifted:
                 self._fail(subject_plan, _drifted(subject_plan))
+            elif failure is not None:
+                self._fail(subject_plan, failure.condition)
+                for resource in desired.resources:
+                    if isinstance(resource, Service):
+                        machine.supervisor.wake(resource.name)  # the next look tells whether it can run now
             else:
                 self._groups[0].append(subject_plan)
 

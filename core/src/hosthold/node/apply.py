@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from hosthold.drivers.supervisor import SupervisorDriver
@@ -28,12 +29,15 @@ from hosthold.node.plan import Planner, Step, SubjectPlan
 from hosthold.node.probe import probe, run_check
 from hosthold.node.state import Owned, State
 from hosthold.types.node import Node, Owner
-from hosthold.types.resource import Account, Directory, File, Link, Service
+from hosthold.types.resource import Account, Desired, Directory, File, Link, Service
 from hosthold.types.text import AbsolutePath
 
 R = TypeVar("R", Account, Directory, File, Link, Service)
 P = TypeVar("P", Directory, File, Link)
 T = TypeVar("T")
+WAKES_AT_MOST = 4
+"""In an order that changes more services than this, those that sleep are not started to see whether they can: it takes
+a processor a thirtieth of a second for each. A program that cannot run is then found out by its first visitor."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +71,7 @@ class Transaction:
         ]
         self._steps = [step for step in steps if not _goes_with(step, gone)]
         changed = {step.resource.name for step in steps if isinstance(step.resource, Service)}
+        self._wakes = len(changed) <= WAKES_AT_MOST
         named = {name for step in steps for name in _notified_by(step)} - changed
         self._notified = sorted(name for name in named if machine.state.owner_of(f"service:{name}") is not None)
 
@@ -175,6 +180,8 @@ class Transaction:
         for _, service in self._written(Service):
             with self._service(service):
                 supervisor.start(service)
+                if self._wakes:
+                    supervisor.wake(service.name)  # it starts while its name is being routed
         for name in self._notified:
             self._reload(name)
         self._replace_all(self._written(Link))
@@ -245,16 +252,21 @@ class Transaction:
             if plan.steps:
                 self._subject = plan.desired.subject
                 for wanted in plan.desired.probes:
-                    try:
-                        probe(self._machine.node.listen, wanted)
-                    except NodeFailure:
-                        self._verify()  # a service that ended says more than a request that failed
-                        raise
+                    if self._wakes or not wanted.wakes:
+                        probe(self._machine.node.listen, wanted, partial(self._raise_failures, plan))
         self._subject = None
+
+    def _raise_failures(self, plan: SubjectPlan) -> None:
+        """A service that cannot run says more than a request that is not answered."""
+        failure = failed_service(plan.desired, self._machine.supervisor)
+        if failure is not None:
+            raise failure
 
     def _verify(self) -> None:
         """The plan must be empty now."""
         machine = self._machine
+        for plan in self._plans:
+            self._raise_failures(plan)
         planner = Planner(machine.tree, machine.accounts, machine.supervisor)
         for plan in self._plans:
             owned = machine.state.owned_by(plan.desired.subject) | {
@@ -322,6 +334,20 @@ class Transaction:
             raise from_os_error(error, self._subject) from error
         except sqlite3.Error as error:
             raise from_database_error(error) from error
+
+
+def failed_service(desired: Desired, supervisor: SupervisorDriver[Any]) -> NodeFailure | None:
+    """Why one of the subject's services does not run or could not be woken, in the program's own words."""
+    failures = supervisor.failures()
+    for resource in desired.resources if failures else ():
+        if isinstance(resource, Service) and resource.name in failures:
+            return NodeFailure(
+                "ServiceFailed",
+                f"{resource.name}: {failures[resource.name]}",
+                "The message is the program's own; mend what it names. It is tried again with the next visitor.",
+                subject=desired.subject,
+            )
+    return None
 
 
 def _make_private_folders(tree: Tree, trash: str) -> None:

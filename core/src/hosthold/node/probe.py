@@ -6,6 +6,7 @@ import http.client
 import re
 import subprocess
 import time
+from collections.abc import Callable
 
 from hosthold.node.failure import NodeFailure
 from hosthold.types.node import Listen
@@ -63,13 +64,17 @@ def run_check(name: str, command: tuple[str, ...]) -> None:
         )
 
 
-def probe(listen: Listen, wanted: Probe) -> None:
-    """Ask until the answer counts as served; raises `NodeFailure` (`ProbeFailed`) if it does not for some seconds."""
+def probe(listen: Listen, wanted: Probe, give_up: Callable[[], None]) -> None:
+    """Ask until the answer counts as served; raises `NodeFailure` (`ProbeFailed`) if it does not for some seconds.
+
+    After each other answer `give_up` is called, which raises what it knows to be the reason.
+    """
     deadline, pause = time.monotonic() + _PROBE_SECONDS, 0.01
     while True:
         found = _answer(listen, wanted)
         if found in wanted.status:
             return
+        give_up()
         if time.monotonic() + pause > deadline:
             expected = " or ".join(map(str, wanted.status))
             raise NodeFailure(

@@ -12,6 +12,9 @@ from .settings import NginxSettings
 PING_PATH = "/.well-known/hosthold-ping"
 """Passed to the runtime of the named host; only the machine itself may ask."""
 
+ROUTE_PATH = "/.well-known/hosthold-route"
+"""Answered by nginx alone for every name that it can serve; wakes nobody, and tells no more than any other request."""
+
 _SUSPENDED = "SUSPENDED."
 
 _LONGEST_SOCKET_PATH = 107
@@ -153,6 +156,19 @@ http {
             fastcgi_pass unix:$host/upstream;
         }
 
+        location = %{route} {
+            disable_symlinks off;
+            access_log off;
+            error_page 503 /.hosthold/suspended.html;
+            if (-e %{suspended}$host) {
+                return 503;
+            }
+            if (!-d %{hosts}/$host/root) {
+                return 444;
+            }
+            return 204;
+        }
+
         location ^~ /.hosthold/ {
             internal;
             alias %{folder}/pages/;
@@ -233,6 +249,7 @@ def render_configuration(node: Node, settings: NginxSettings) -> str:
         max_upload_mb=settings.max_upload_mb,
         listen=f"{node.listen.address}:{node.listen.port}",
         ping=PING_PATH,
+        route=ROUTE_PATH,
         allowed="".join(f"            allow {address};\n" for address in own_addresses),
     )
 

@@ -25,7 +25,7 @@ from hosthold_sdk import (
     WebServerDriver,
 )
 
-from .configuration import LONGEST_HOST, PING_PATH, folder, render_configuration, suspended
+from .configuration import LONGEST_HOST, PING_PATH, ROUTE_PATH, folder, render_configuration, suspended
 from .pages import MISSING_PAGE, SUSPENDED_PAGE
 from .settings import NginxSettings
 
@@ -127,9 +127,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 for domain in site.domains
             ),
         ]
-        status = 503 if site.is_suspended else 200
-        probe = Probe(host=site.domains[0], path=PING_PATH, status=(status,))
-        return Rendered(resources=tuple(resources), probes=(probe,))
+        return Rendered(resources=tuple(resources), probes=_probes(site))
 
     def _refuse_unsupported(self, site: Site, upstream: Upstream) -> None:
         if upstream.protocol != "fastcgi" or upstream.ping != PING_PATH:
@@ -149,6 +147,17 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 f"nginx is set to {self.settings.max_upload_mb} MiB at most",
                 hint="lower upload_mb of the package, or ask the operator to raise max_upload_mb of nginx",
             )
+
+
+def _probes(site: Site) -> tuple[Probe, ...]:
+    """Whether the name is routed, and whether the runtime answers, which wakes it."""
+    host = site.domains[0]
+    if site.is_suspended:
+        return (Probe(host=host, path=ROUTE_PATH, status=(503,)),)
+    return (
+        Probe(host=host, path=ROUTE_PATH, status=(204,)),
+        Probe(host=host, path=PING_PATH, status=(200,), wakes=True),
+    )
 
 
 def _configuration_path(node: Node) -> AbsolutePath:
