@@ -215,6 +215,7 @@ def test_waking_by_hand_starts_the_program_once(node: Node, supervisor: ProcessS
     supervisor.wake("sleeper")
     supervisor.wake("sleeper")
     supervisor.wake("unknown")
+    _until(lambda: "sleeper" in supervisor._running)
     pid = supervisor._running["sleeper"].pid
     assert int(_ask(service)[1]) == pid
 

@@ -8,28 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
+from hosthold.node import process
 from hosthold.types.resource import Service, ServiceLimits
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
 _VERSION_2 = ("cpu", "io", "memory", "pids")
 _VERSION_1 = ("cpu", "memory", "pids")
-
-
-class Admission(NamedTuple):
-    """What a new process does before it becomes the service's program: enter groups, take a limit."""
-
-    groups: tuple[int, ...]
-    """Descriptors of files to which it writes that it enters."""
-    tasks: int | None
-
-
-NO_ADMISSION = Admission((), None)
 
 
 class Enforcer:
@@ -46,26 +35,24 @@ class Enforcer:
         found = {fields[controller] for controller in self._groups}
         return frozenset(found | ({"tasks"} if os.geteuid() == 0 else set()))
 
-    @contextmanager
-    def prepared(self, service: Service) -> Iterator[Admission]:
-        """The groups of a service, made and limited, for the start of its program."""
-        limits = service.limits
-        if limits is None:
-            yield NO_ADMISSION
+    def enforce(self, service: Service, pid: int) -> None:
+        """Limit a program that was just started, with all that it starts. Raises `OSError` if that cannot be done.
+
+        Entering a group takes some milliseconds, in which the program loads; children that it has already come along.
+        """
+        if service.limits is None or not self._groups:
             return
-        entrances: list[int] = []
-        try:
-            for folder in dict.fromkeys(base / service.name for base in self._groups.values()):
-                folder.mkdir(parents=True, exist_ok=True)
-                entrances.append(os.open(folder / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
-            for controller, base in self._groups.items():
-                for file, value in _values(controller, limits, base / service.name).items():
-                    (base / service.name / file).write_text(value)
-            tasks = limits.tasks if service.owner.uid not in (0, os.geteuid()) else None
-            yield Admission(tuple(entrances), tasks)
-        finally:
-            for descriptor in entrances:
-                os.close(descriptor)
+        for controller, base in self._groups.items():
+            folder = base / service.name
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, value in _values(controller, service.limits, folder).items():
+                (folder / file).write_text(value)
+        for base in set(self._groups.values()):
+            entrance = base / service.name / "cgroup.procs"
+            entrance.write_text(str(pid))
+            for child in process.children_of(pid):
+                with suppress(ProcessLookupError):
+                    entrance.write_text(str(child))
 
     def remove(self, name: str) -> None:
         """Remove the groups of a service that has no process; those that still have one stay."""

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from hosthold.errors import Misconfigured, NotInstalled
 from hosthold.node import keeper
 from hosthold.node.identity import acting_as, system_call
-from hosthold.node.limits import NO_ADMISSION, Admission
 from hosthold.node.probe import ENVIRONMENT
 from hosthold.types.node import Owner
 from hosthold.types.resource import Service
@@ -95,11 +94,11 @@ def switches_of(pid: int) -> int:
     return 0
 
 
-def has_children(pid: int) -> bool:
-    """Whether the process has child processes now."""
+def children_of(pid: int) -> list[int]:
+    """The child processes that the process has now, of its first thread."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").strip())
-    return False
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    return []
 
 
 def refuse_waiting(listener: int) -> None:
@@ -124,7 +123,6 @@ def spawn(
     folder: str,
     output: int,
     listener: socket.socket | None,
-    admission: Admission = NO_ADMISSION,
 ) -> int:
     """Start the service's program in the background; returns its pid.
 
@@ -145,7 +143,7 @@ def spawn(
             stderr=output,
             start_new_session=True,
             pass_fds=() if listener is None else (3,),
-            preexec_fn=_before_exec(listener, service.owner.uid != 0, admission),  # system calls, nothing else
+            preexec_fn=_before_exec(listener, service),  # system calls, nothing else
         )
     finally:
         for descriptor in spare:
@@ -154,19 +152,17 @@ def spawn(
     return child.pid
 
 
-def _before_exec(
-    listener: socket.socket | None, without_new_privileges: bool, admission: Admission
-) -> Callable[[], None]:
+def _before_exec(listener: socket.socket | None, service: Service) -> Callable[[], None]:
     descriptor = None if listener is None else listener.fileno()
+    is_own = service.owner.uid in (0, os.geteuid())
+    tasks = None if service.limits is None or is_own else service.limits.tasks
 
     def act() -> None:
         if descriptor is not None:
             os.dup2(descriptor, 3, inheritable=True)
-        for group in admission.groups:
-            os.write(group, b"0")
-        if admission.tasks is not None:
-            resource.setrlimit(resource.RLIMIT_NPROC, (admission.tasks, admission.tasks))
-        if without_new_privileges:
+        if tasks is not None:
+            resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))
+        if service.owner.uid != 0:
             _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
     return act

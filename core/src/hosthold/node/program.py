@@ -59,7 +59,7 @@ class Program:
 
     def is_idle(self, seconds: float) -> bool:
         """Whether it has had no child for so long, as far as was seen whenever this was asked."""
-        if process.has_children(self.pid):
+        if process.children_of(self.pid):
             self.idle_since = None
             return False
         if self.idle_since is None:

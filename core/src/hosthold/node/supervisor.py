@@ -96,9 +96,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
                 self._listen(service.name)
 
     def wake(self, name: str) -> None:
-        with self._lock:
-            if name not in self._running and self._sleeps(name):
-                self._begin(name)
+        self._watch.later(name, self._connected, 0)
 
     def reload(self, name: str) -> None:
         with self._lock:
@@ -163,7 +161,6 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         with self._lock:
             while self._running:
                 self._running.popitem()[1].let_go()
-            self._declared.clear()
             self._listeners.close()
 
     def end(self) -> None:
@@ -176,7 +173,6 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         self._watch.stop()
         self._cleaner.shutdown()
         with self._lock:
-            self._declared.clear()
             self._listeners.end()
 
     @contextmanager
@@ -264,16 +260,21 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             output = process.open_output(service.log or f"{folder}/output", service.owner)
             try:
                 listener = None if service.socket is None else self._listeners.get(service.name, service.socket)
-                with self._enforcer.prepared(service) as admission:
-                    mark = self._records.mark(service.name)
-                    pid = process.spawn(service, mark, folder, output.descriptor, listener, admission)
-                self._records.write(service, pid)
-                return Program(service, pid, os.pidfd_open(pid), output)
+                mark = self._records.mark(service.name)
+                pid = process.spawn(service, mark, folder, output.descriptor, listener)
+                program = Program(service, pid, os.pidfd_open(pid), output)
             except BaseException:
                 os.close(output.descriptor)
                 raise
         except OSError as error:
             raise not_started(error) from error
+        try:
+            self._records.write(service, pid)
+            self._enforcer.enforce(service, pid)
+        except OSError as error:
+            program.end(0)
+            raise not_started(error) from error
+        return program
 
     def _look_after(self, running: Program) -> None:
         self._watch.ready(running.service.name, running.pidfd, self._ended)
