@@ -8,8 +8,9 @@ import time
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import DriverError, Unavailable
 from hosthold.sites import listing, service
+from hosthold.sites.bulk import declare_all
 from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
-from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
+from hosthold.sites.schema import SiteBatch, SiteBatchView, SiteChange, SiteDraft, SiteView
 from hosthold.sites.usage import SiteUsageView, usage
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import Identifier, new_identifier
@@ -35,6 +36,12 @@ def list_sites(page: PageRequest, actor: Actor, uow: UnitOfWork) -> Page[SiteVie
 def create_site(body: SiteDraft, actor: Actor, uow: UnitOfWork) -> SiteView:
     """Declare a site; it comes online in the background."""
     return SiteView.of(service.declare(uow, actor, body))
+
+
+@operation("POST", "/sites:batch", permission="site:create", status=202)
+def create_sites(body: SiteBatch, actor: Actor, uow: UnitOfWork) -> SiteBatchView:
+    """Declare up to 1,000 sites together: all of them, or none. They come online in the background."""
+    return SiteBatchView(items=tuple(SiteView.of(row) for row in declare_all(uow, actor, body.sites)))
 
 
 @operation("GET", "/sites/{site_id}", permission="site:read")

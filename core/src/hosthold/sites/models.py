@@ -41,6 +41,10 @@ class DomainNameRow(Base):
     __tablename__ = "domain_name"
 
     name: Mapped[str] = mapped_column(String(253), primary_key=True)
+    reversed: Mapped[str] = mapped_column(
+        String(254).with_variant(String(254, collation="C"), "postgresql"), index=True
+    )
+    """The name's labels, last one first, each with a dot behind it: all names below one are a range, byte by byte."""
     account_id: Mapped[str] = mapped_column(String(32), ForeignKey("account.id"), index=True)
     site_id: Mapped[str] = mapped_column(String(32), ForeignKey("site.id"), index=True)
 

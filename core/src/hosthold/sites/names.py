@@ -7,7 +7,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, union_all
 
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import Conflict, FieldError, InvalidInput
@@ -72,40 +72,76 @@ def reservation(name: Domain, settings: Settings) -> str | None:
     return None
 
 
-def claim(uow: UnitOfWork, account_id: str, domains: Sequence[Domain], held: Sequence[str] = ()) -> None:
-    """See that the account may take `domains`, of which its site holds `held` already.
+class Claims:
+    """Names that are about to be taken, by one site or by many at once, seen together with those that are taken.
 
     Every name is unique on the platform, whatever holds it; a name above or below a name of another account is that
-    account's affair (S-60). Raises `InvalidInput` or `Conflict`, pointing at the field of each bad name. Whoever calls
-    must hold the lock on names, so that of two at once one is refused.
+    account's affair (S-60). Whoever makes one must hold the lock on names until its transaction ends.
     """
-    pointers = {
-        name: "/domain" if index == 0 else f"/aliases/{index - 1}" for index, name in reversed(list(enumerate(domains)))
-    }
-    errors = [
-        FieldError("/domain" if index == 0 else f"/aliases/{index - 1}", f"{name} is given twice.")
-        for index, name in enumerate(domains)
-        if name in domains[:index]
-    ]
-    new = [name for name in pointers if name not in held]
-    for name in new:
-        if reason := reservation(name, uow.settings):
-            errors.append(FieldError(pointers[name], reason))
-    if errors:
-        raise InvalidInput("The site was not changed.", errors, hint="Choose other domain names.")
-    conflicts = []
-    for name in new:
-        family = [str(name), *map(str, name.ancestors())]
-        query = select(DomainNameRow.name, DomainNameRow.account_id).where(
-            DomainNameRow.name.in_(family) | DomainNameRow.name.endswith("." + name, autoescape=True)
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+        self._taken: dict[str, str] = {}
+        self._below: dict[str, set[str]] = {}
+
+    def claim(self, account_id: str, domains: Sequence[Domain], held: Sequence[str] = ()) -> None:
+        """See that the account may take `domains`, of which its site holds `held` already.
+
+        Raises `InvalidInput` or `Conflict`, pointing at the field of each bad name; nothing is claimed then.
+        """
+        pointers = {
+            name: "/domain" if index == 0 else f"/aliases/{index - 1}"
+            for index, name in reversed(list(enumerate(domains)))
+        }
+        errors = [
+            FieldError("/domain" if index == 0 else f"/aliases/{index - 1}", f"{name} is given twice.")
+            for index, name in enumerate(domains)
+            if name in domains[:index]
+        ]
+        new = [name for name in pointers if name not in held]
+        for name in new:
+            if reason := reservation(name, self._uow.settings):
+                errors.append(FieldError(pointers[name], reason))
+        if errors:
+            raise InvalidInput("The site was not changed.", errors, hint="Choose other domain names.")
+        conflicts = [FieldError(pointers[name], reason) for name in new if (reason := self._conflict(account_id, name))]
+        if conflicts:
+            raise DomainTaken(conflicts)
+        for name in new:
+            self._taken[name] = account_id
+            for above in name.ancestors():
+                self._below.setdefault(above, set()).add(account_id)
+
+    def _conflict(self, account_id: str, name: Domain) -> str:
+        """Why the account cannot have the name; empty if it can."""
+        above = name.ancestors()
+        start = reverse(name)
+        owners = {self._taken[other] for other in above if other in self._taken} | self._below.get(name, set())
+        is_taken = name in self._taken
+        found = self._uow.session.execute(
+            _FAMILY, {"names": [str(name), *map(str, above)], "start": start, "end": start[:-1] + "/"}
         )
-        for taken, owner in uow.session.execute(query):
+        for taken, owner in found:
             if taken == name:
-                conflicts.append(FieldError(pointers[name], f"{name} is taken."))
-            elif owner != account_id:
-                conflicts.append(FieldError(pointers[name], f"{name} belongs together with a name of another account."))
-    if conflicts:
-        raise DomainTaken(conflicts)
+                is_taken = True
+            else:
+                owners.add(owner)
+        if is_taken:
+            return f"{name} is taken."
+        return f"{name} belongs together with a name of another account." if owners - {account_id} else ""
+
+
+def reverse(name: str) -> str:
+    """The labels of a name, last one first, each with a dot behind it."""
+    return "".join(f"{label}." for label in reversed(name.split(".")))
+
+
+_NAMES = select(DomainNameRow.name, DomainNameRow.account_id)
+_FAMILY = union_all(
+    _NAMES.where(DomainNameRow.name.in_(bindparam("names", expanding=True))),
+    _NAMES.where(DomainNameRow.reversed > bindparam("start"), DomainNameRow.reversed < bindparam("end")),
+)
+"""A name, those above it, and those below it: the slash follows the dot, which ends each label."""
 
 
 class DomainTaken(Conflict, InvalidInput):

@@ -35,6 +35,12 @@ class SiteDraft(Frozen):
     document_root: RelativePath = RelativePath("public")
 
 
+class SiteBatch(Frozen):
+    """Sites to be declared together: all of them, or none."""
+
+    sites: Annotated[tuple[SiteDraft, ...], Field(min_length=1, max_length=1000)]
+
+
 class SiteChange(Frozen):
     """What is to change of a site; what is left out stays as it is."""
 
@@ -81,3 +87,9 @@ class SiteView(Frozen):
             conditions=tuple(Condition.model_construct(**condition) for condition in row.conditions),
             created_at=moment(row.created_at),
         )
+
+
+class SiteBatchView(Frozen):
+    """The sites that were declared together, in the order in which they were named."""
+
+    items: tuple[SiteView, ...]

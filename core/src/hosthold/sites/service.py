@@ -15,7 +15,7 @@ from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import choose, facts_of
 from hosthold.packages.models import PackageRow
 from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
-from hosthold.sites.names import claim
+from hosthold.sites.names import Claims, reverse
 from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
@@ -81,28 +81,84 @@ def declare(uow: UnitOfWork, actor: Actor, draft: SiteDraft) -> SiteRow:
     Raises `InvalidInput` for fields that cannot be accepted, `Conflict` for a name that is taken, `Rejected` where the
     package allows no more sites, no node can take it, or a plugin objects. Nothing is stored then.
     """
-    uid = _next_uid(uow)
-    account, package = _owner(uow, actor, draft.account_id)
-    node = choose(uow, draft.runtime.driver)
-    limits = Limits.model_validate(package.limits)
-    domains = (draft.domain, *draft.aliases)
-    claim(uow, account.id, domains)
-    runtime = _runtime(uow, draft.runtime, limits, facts_of(node))
-    now = uow.clock()
-    row = SiteRow(
-        id=new_identifier(), account_id=account.id, account_path=account.path, node_id=node.id, uid=uid,
-        name=f"s{uid:x}",
-        domains=list(map(str, domains)), runtime_driver=runtime.driver, runtime_version=runtime.version,
-        runtime_settings=dict(runtime.settings), document_root=str(draft.document_root), limits=limits.model_dump(),
-        is_suspended=False, generation=1, phase="pending", conditions=[], due_at=now, created_at=now,
-    )  # fmt: skip
-    uow.registry.check("check_site", site=snapshot(row), actor=actor)
-    uow.session.add(row)
-    uow.session.flush()
-    _take_names(uow, row)
-    record(uow, actor, "site:create", subject_of(row), row.account_path, after=_declaration(row))
-    _announce(uow, row)
+    declaration = Declaration(uow, actor, 1)
+    row = declaration.add(draft)
+    declaration.store()
     return row
+
+
+class Declaration:
+    """Many sites that are declared in one transaction, with what they have in common looked up once."""
+
+    def __init__(self, uow: UnitOfWork, actor: Actor, count: int) -> None:
+        self._uow = uow
+        self._actor = actor
+        self._next_uid = _take_uids(uow, count)
+        self._claims = Claims(uow)
+        self._rows: list[SiteRow] = []
+        self._owners: dict[str | None, tuple[AccountRow, PackageRow]] = {}
+        self._held: dict[str, int] = {}
+        self._nodes: dict[str, NodeRow] = {}
+
+    def add(self, draft: SiteDraft) -> SiteRow:
+        """One more site; raises what `declare` does."""
+        uow = self._uow
+        account, package = self._owner(draft.account_id)
+        node = self._node(draft.runtime.driver)
+        limits = Limits.model_validate(package.limits)
+        domains = (draft.domain, *draft.aliases)
+        self._claims.claim(account.id, domains)
+        runtime = _runtime(uow, draft.runtime, limits, facts_of(node))
+        now, uid = uow.clock(), self._next_uid
+        row = SiteRow(
+            id=new_identifier(), account_id=account.id, account_path=account.path, node_id=node.id, uid=uid,
+            name=f"s{uid:x}",
+            domains=list(map(str, domains)), runtime_driver=runtime.driver, runtime_version=runtime.version,
+            runtime_settings=dict(runtime.settings), document_root=str(draft.document_root), limits=limits.model_dump(),
+            is_suspended=False, generation=1, phase="pending", conditions=[], due_at=now, created_at=now,
+        )  # fmt: skip
+        uow.registry.check("check_site", site=snapshot(row), actor=self._actor)
+        self._next_uid += 1
+        self._held[account.id] += 1
+        self._rows.append(row)
+        return row
+
+    def store(self) -> None:
+        """Write all of them down, and have the worker begin."""
+        uow = self._uow
+        uow.session.add_all(self._rows)
+        uow.session.flush()
+        names = [
+            {"name": name, "reversed": reverse(name), "account_id": row.account_id, "site_id": row.id}
+            for row in self._rows
+            for name in row.domains
+        ]
+        if names:
+            uow.session.execute(insert(DomainNameRow), names)
+        for row in self._rows:
+            record(uow, self._actor, "site:create", subject_of(row), row.account_path, after=_declaration(row))
+            _tell(uow, row)
+        if self._rows:
+            uow.ring("site", self._rows[0].id)
+
+    def _owner(self, account_id: str | None) -> tuple[AccountRow, PackageRow]:
+        if account_id not in self._owners:
+            self._owners[account_id] = _owner(self._uow, self._actor, account_id)
+        account, package = self._owners[account_id]
+        if account.id not in self._held:
+            held = select(func.count()).select_from(SiteRow).where(SiteRow.account_id == account.id)
+            self._held[account.id] = self._uow.session.scalar(held) or 0
+        if self._held[account.id] >= package.max_sites:
+            raise Rejected(
+                f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
+                hint="Delete a site that is no longer needed, or move to a larger package.",
+            )
+        return account, package
+
+    def _node(self, runtime: str) -> NodeRow:
+        if runtime not in self._nodes:
+            self._nodes[runtime] = choose(self._uow, runtime)
+        return self._nodes[runtime]
 
 
 def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_generation: int | None) -> SiteRow:
@@ -116,7 +172,7 @@ def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_g
             wanted.domain if wanted.domain is not None else Domain(held[0]),
             *(wanted.aliases if wanted.aliases is not None else map(Domain, held[1:])),
         )
-        claim(uow, row.account_id, domains, held)
+        Claims(uow).claim(row.account_id, domains, held)
         row.domains = list(map(str, domains))
         _take_names(uow, row)
     if wanted.runtime is not None:
@@ -199,8 +255,12 @@ def _declared_again(uow: UnitOfWork, actor: Actor, row: SiteRow, action: str, be
 
 
 def _announce(uow: UnitOfWork, row: SiteRow) -> None:
-    announce(uow, CHANGED, subject_of(row), row.account_path, {"phase": row.phase, "generation": row.generation})
+    _tell(uow, row)
     uow.ring("site", row.id)
+
+
+def _tell(uow: UnitOfWork, row: SiteRow) -> None:
+    announce(uow, CHANGED, subject_of(row), row.account_path, {"phase": row.phase, "generation": row.generation})
 
 
 def _editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
@@ -239,12 +299,6 @@ def _owner(uow: UnitOfWork, actor: Actor, account_id: str | None) -> tuple[Accou
             "The site was not made.",
             [FieldError("/account_id", "This account has no package, so it cannot have sites.")],
             hint="Name a customer's account, or give this one a package.",
-        )
-    held = uow.session.scalar(select(func.count()).select_from(SiteRow).where(SiteRow.account_id == account.id)) or 0
-    if held >= package.max_sites:
-        raise Rejected(
-            f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
-            hint="Delete a site that is no longer needed, or move to a larger package.",
         )
     return account, package
 
@@ -291,12 +345,12 @@ def _lock_names(uow: UnitOfWork) -> None:
     uow.session.execute(update(CounterRow).where(CounterRow.name == "uid").values(value=CounterRow.value))
 
 
-def _next_uid(uow: UnitOfWork) -> int:
-    """A Unix number that was never given out. The row stays locked until the end, as `_lock_names` does."""
+def _take_uids(uow: UnitOfWork, count: int) -> int:
+    """The first of so many Unix numbers that were never given out. The row stays locked, as by `_lock_names`."""
     raised = (
         update(CounterRow)
         .where(CounterRow.name == "uid")
-        .values(value=CounterRow.value + 1)
+        .values(value=CounterRow.value + count)
         .returning(CounterRow.value)
     )
     value = uow.session.scalar(raised)
@@ -306,7 +360,7 @@ def _next_uid(uow: UnitOfWork) -> int:
         )
     if value > uow.settings.node.uid_last:
         raise Rejected("All Unix numbers of the range are used up.", hint="Raise node.uid_last in hosthold.toml.")
-    return value
+    return value - count + 1
 
 
 def _take_names(uow: UnitOfWork, row: SiteRow) -> None:
@@ -316,5 +370,9 @@ def _take_names(uow: UnitOfWork, row: SiteRow) -> None:
     new = [name for name in row.domains if name not in held]
     if new:
         uow.session.execute(
-            insert(DomainNameRow), [{"name": name, "account_id": row.account_id, "site_id": row.id} for name in new]
+            insert(DomainNameRow),
+            [
+                {"name": name, "reversed": reverse(name), "account_id": row.account_id, "site_id": row.id}
+                for name in new
+            ],
         )
