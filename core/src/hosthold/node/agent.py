@@ -113,7 +113,8 @@ class NodeAgent:
         """The outcome if nothing is done, the plan if something may be, and the site that the subject is bound to."""
         try:
             site = self._policy.judge(desired, action, machine.state, machine.accounts)
-            planner = Planner(machine.tree, machine.accounts, machine.supervisor)
+            shows = action is OrderAction.plan
+            planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=shows)
             plan = planner.plan(desired, machine.state.owned_by(desired.subject))
         except NodeFailure as failure:
             return Outcome(subject=desired.subject, condition=failure.condition), None, None

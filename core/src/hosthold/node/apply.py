@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +35,9 @@ from hosthold.types.text import AbsolutePath
 R = TypeVar("R", Account, Directory, File, Link, Service)
 P = TypeVar("P", Directory, File, Link)
 T = TypeVar("T")
+FLUSHES_AT_ONCE = 32
+"""From this number of steps on, files are not flushed one by one: one call for the whole file system costs as much as a
+few of them, and each of them costs more than writing the file."""
 WAKES_AT_MOST = 4
 """In an order that changes more services than this, those that sleep are not started to see whether they can: it takes
 a processor a thirtieth of a second for each. A program that cannot run is then found out by its first visitor."""
@@ -72,6 +75,7 @@ class Transaction:
         self._steps = [step for step in steps if not _goes_with(step, gone)]
         changed = {step.resource.name for step in steps if isinstance(step.resource, Service)}
         self._wakes = len(changed) <= WAKES_AT_MOST
+        self._is_large = len(self._steps) >= FLUSHES_AT_ONCE
         named = {name for step in steps for name in _notified_by(step)} - changed
         self._notified = sorted(name for name in named if machine.state.owner_of(f"service:{name}") is not None)
 
@@ -158,6 +162,7 @@ class Transaction:
 
     def _act(self) -> None:
         supervisor, tree, accounts = self._machine.supervisor, self._machine.tree, self._machine.accounts
+        tree.is_lazy = self._is_large
         for trash in {kept.rpartition("/")[0] for _, kept in self._names.values() if kept}:
             _make_private_folders(tree, trash)
         for _, service in self._deleted(Service):
@@ -184,9 +189,10 @@ class Transaction:
                     supervisor.wake(service.name)  # it starts while its name is being routed
         for name in self._notified:
             self._reload(name)
-        self._replace_all(self._written(Link))
+        self._replace_all([*self._written(Link)])
         for folder in sorted(self._folders):
             tree.sync(folder)
+        self._flush()
         self._probe()
         self._verify()
 
@@ -219,7 +225,7 @@ class Transaction:
                 outside.append((step, file))
         self._replace_all(outside)
 
-    def _replace_all(self, written: Iterable[tuple[Step, File | Link]]) -> None:
+    def _replace_all(self, written: Sequence[tuple[Step, File | Link]]) -> None:
         """Write all beside their places first, then let all take their places."""
         tree = self._machine.tree
         staged: list[tuple[str, str, str]] = []
@@ -228,11 +234,17 @@ class Transaction:
             temporary, kept = self._names[resource.key]
             tree.stage(resource, temporary)
             staged.append((resource.path, temporary, kept))
+        if any(isinstance(resource, File) for _, resource in written):
+            self._flush()  # a file in its place whose content is not on disk yet is empty after a power failure
         for path, temporary, kept in staged:
             if kept:
                 tree.keep(path, kept)
             tree.replace(path, temporary)
             self._folders.add(path.rpartition("/")[0])
+
+    def _flush(self) -> None:
+        if self._is_large:
+            self._machine.tree.flush()
 
     def _check(self) -> None:
         """Let each server that will read new files test them once."""
@@ -267,7 +279,7 @@ class Transaction:
         machine = self._machine
         for plan in self._plans:
             self._raise_failures(plan)
-        planner = Planner(machine.tree, machine.accounts, machine.supervisor)
+        planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=False)
         for plan in self._plans:
             owned = machine.state.owned_by(plan.desired.subject) | {
                 resource.key: Owned(resource, planner.declared_digest(resource)) for resource in plan.desired.resources
@@ -294,6 +306,7 @@ class Transaction:
 
     def _roll_back(self) -> None:
         """Undo everything: what is new stops, files and accounts come back, what was there before runs again."""
+        self._machine.tree.is_lazy = False
         services = [entry for entry in self._journal.entries if isinstance(entry, ServiceChanged)]
         for entry in services:
             if entry.previous is None:

@@ -10,12 +10,11 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Literal, Self
 
 from hosthold.node.failure import NodeFailure
-from hosthold.node.identity import acting_as
+from hosthold.node.identity import acting_as, synchronise
 from hosthold.node.quota import limit, make_limited
 from hosthold.node.removal import remove_folder
 from hosthold.types.node import NodeLayout, Owner
@@ -59,6 +58,8 @@ class Tree:
         self.layout = layout
         self._folders: dict[str, int] = {}
         self._homes = layout.sites + "/"
+        self.is_lazy = False
+        """Whether nothing is flushed by itself: whoever writes many files flushes them all at once."""
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +102,7 @@ class Tree:
         """The home inside which the path lies; a home itself lies in none."""
         if not path.startswith(self._homes):
             return None
-        parts = PurePosixPath(path[len(self._homes) :]).parts
+        parts = path[len(self._homes) :].split("/", 2)
         return f"{self._homes}{parts[0]}/home" if len(parts) > 2 and parts[1] == "home" else None
 
     def observe(self, path: str) -> Observed | None:
@@ -129,7 +130,11 @@ class Tree:
             os.symlink(resource.target, temporary, dir_fd=folder)
             os.chown(temporary, resource.owner.uid, resource.owner.gid, dir_fd=folder, follow_symlinks=False)
             return
-        _write(folder, temporary, resource)
+        _write(folder, temporary, resource, flush=not self.is_lazy)
+
+    def flush(self) -> None:
+        """Make all that was written durable at once, where it must survive a reboot (syncfs(2))."""
+        synchronise(self.folder(self.layout.state))
 
     def replace(self, path: str, temporary: str) -> None:
         """Let the staged file or link take its place in one step."""
@@ -194,7 +199,7 @@ class Tree:
 
     def sync(self, path: str) -> None:
         """Make the folder's entries durable; one that is gone, or that need not survive a reboot, needs nothing."""
-        if (path + "/").startswith(self.layout.run + "/"):
+        if self.is_lazy or (path + "/").startswith(self.layout.run + "/"):
             return
         with suppress(FileNotFoundError, NotADirectoryError):
             os.fsync(self.folder(path))
@@ -223,7 +228,7 @@ class Tree:
             name = resource.path.rpartition("/")[2]
             try:
                 if isinstance(resource, File):
-                    _write(folder, name, resource)
+                    _write(folder, name, resource, flush=not self.is_lazy)
                 else:
                     os.mkdir(name, 0o700, dir_fd=folder)
                     made = os.open(name, _FOLDER, dir_fd=folder)
@@ -231,7 +236,8 @@ class Tree:
                         os.fchmod(made, resource.mode)
                     finally:
                         os.close(made)
-                os.fsync(folder)
+                if not self.is_lazy:
+                    os.fsync(folder)
             except FileExistsError:
                 return
             finally:
@@ -276,7 +282,7 @@ class Tree:
             os.close(self._folders.pop(known))
 
 
-def _write(folder: int, name: str, resource: File) -> None:
+def _write(folder: int, name: str, resource: File, *, flush: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb", buffering=0) as file:
         content = memoryview(resource.content.encode())
@@ -286,4 +292,5 @@ def _write(folder: int, name: str, resource: File) -> None:
         if (status.st_uid, status.st_gid) != (resource.owner.uid, resource.owner.gid):
             os.fchown(file.fileno(), resource.owner.uid, resource.owner.gid)
         os.fchmod(file.fileno(), resource.mode)
-        os.fsync(file.fileno())
+        if flush:
+            os.fsync(file.fileno())

@@ -15,8 +15,8 @@ from typing import Any
 from hosthold.types.node import Owner
 
 _CALLS = {
-    "x86_64": {"getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123},
-    "aarch64": {"getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152},
+    "x86_64": {"getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306},
+    "aarch64": {"getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267},
 }
 _libc = ctypes.CDLL(None, use_errno=True)
 _UNCHANGED = 0xFFFFFFFF
@@ -30,6 +30,11 @@ def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
+
+
+def synchronise(folder: int) -> None:
+    """Write everything that the open folder's file system still holds in memory to its disk (syncfs(2))."""
+    system_call(_numbers()["syncfs"], folder)
 
 
 def _as_argument(value: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> ctypes.c_long | ctypes.Array[Any]:

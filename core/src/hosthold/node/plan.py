@@ -54,7 +54,11 @@ class SubjectPlan:
 class Planner:
     """Compares the machine with declarations; one is made for each look at the machine."""
 
-    def __init__(self, tree: Tree, accounts: AccountFiles, supervisor: SupervisorDriver[Any]) -> None:
+    def __init__(
+        self, tree: Tree, accounts: AccountFiles, supervisor: SupervisorDriver[Any], *, shows: bool = True
+    ) -> None:
+        """`shows` is whether every difference is written out for people, or only what somebody else changed."""
+        self._shows = shows
         self._tree = tree
         self._accounts = accounts
         self._supervisor = supervisor
@@ -146,7 +150,9 @@ class Planner:
             action="update" if edited else "create",
             key=account.key,
             summary=f"Unix account {account.name} with uid {account.uid}",
-            diff=_diff(account.key, "".join(f"{line}\n" for line in found.values()), _lines(wanted)),
+            diff=_diff(account.key, "".join(f"{line}\n" for line in found.values()), _lines(wanted))
+            if edited or self._shows
+            else "",
             is_drift=edited,
         )
         return Step(self._subject, change, account, previous=previous)
@@ -155,12 +161,15 @@ class Planner:
         running = self._running.get(service.name)
         if running == service:
             return None
-        before = "" if running is None else running.model_dump_json(indent=1)
+        diff = ""
+        if self._shows:
+            before = "" if running is None else running.model_dump_json(indent=1)
+            diff = _diff(service.key, before, service.model_dump_json(indent=1))
         change = Change(
             action="create" if running is None else "update",
             key=service.key,
             summary=f"{'start' if running is None else 'replace'} {service.name}: {' '.join(service.command)}",
-            diff=_diff(service.key, before, service.model_dump_json(indent=1)),
+            diff=diff,
         )
         return Step(self._subject, change, service, previous=running if last is None else last.resource)
 
@@ -189,14 +198,17 @@ class Planner:
         *,
         is_drift: bool = False,
     ) -> Step:
-        old = "" if before is None else _text(before)
-        new = "" if action == "delete" or isinstance(resource, Account | Service) else _text(declared(resource))
         what = resource.name if isinstance(resource, Account | Service) else resource.path
+        diff = ""
+        if is_drift or self._shows:
+            old = "" if before is None else _text(before)
+            new = "" if action == "delete" or isinstance(resource, Account | Service) else _text(declared(resource))
+            diff = _diff(what, old, new)
         change = Change(
             action=action,
             key=resource.key,
             summary=f"{action} {resource.kind} {what}",
-            diff=_diff(what, old, new),
+            diff=diff,
             is_drift=is_drift,
         )
         return Step(self._subject, change, resource, before, None if last is None else last.resource)
