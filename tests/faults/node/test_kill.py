@@ -203,7 +203,7 @@ def _prepare(nodes: Nodes, version: int) -> Path:
     _write_order(place, "before.json", _site(place, 0 if version == 1 else 1))
     _write_order(place, "order.json", _site(place, version))
     replies = nodes.run(place, "node.json", *(["before.json"] if version != 1 else []))
-    assert all(outcome.condition is None for reply in replies for outcome in reply.outcomes)
+    assert [outcome.condition for reply in replies for outcome in reply.outcomes if outcome.condition] == []
     return place
 
 
@@ -218,8 +218,21 @@ def _processes(place: Path) -> dict[int, str]:
     return found
 
 
+def _keepers(place: Path) -> list[int]:
+    """Who keeps the sockets of a node that has ended."""
+    mark = f"keeper.py\0{place}/".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def _remove(place: Path) -> None:
-    for pid in _processes(place):
+    for pid in (*_processes(place), *_keepers(place)):
         os.kill(pid, 9)
     shutil.rmtree(place)
 
@@ -261,8 +274,9 @@ def _sample(kind: str, count: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def makers() -> Iterator[tuple[Nodes, Nodes]]:
-    """Two makers of nodes, to be used at once."""
-    made = (Nodes(75_001), Nodes(75_002))
+    """Two makers of nodes, to be used at once, beside those of other test processes."""
+    first = 75_001 + 2 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    made = (Nodes(first), Nodes(first + 1))
     yield made
     for nodes in made:
         nodes.close()
@@ -332,5 +346,31 @@ def test_r06_a_file_is_on_disk_before_it_takes_its_place_and_its_folder_after(ma
         folder = f"{_layout(place).site(SITE)}>"
         assert any(call.startswith("fsync") and temporary in call for call in calls[:put])
         assert any(call.startswith("fsync") and folder in call for call in calls[put:])
+    finally:
+        _remove(place)
+
+
+def test_r06_a_large_order_is_on_disk_before_its_first_name_changes_and_when_it_is_done(
+    makers: tuple[Nodes, Nodes],
+) -> None:
+    place = _prepare(makers[0], 1)
+    try:
+        folder = _layout(place).site(SITE)
+        site = _site(place, 1)
+        files = tuple(
+            File(path=folder.child(f"{number}.conf"), content="x\n", owner=Owner(uid=0, gid=0), mode=0o640)
+            for number in range(40)
+        )
+        _write_order(place, "order.json", site.model_copy(update={"resources": (*site.resources, *files)}))
+        log = place / "trace.json"
+        options = ("-y", "-o", str(log), "-e", "trace=fsync,syncfs,rename,renameat,renameat2")
+        assert makers[0].run_traced(place, "order.json", *options) == 0
+        calls = [line for line in log.read_text().splitlines() if "/run/" not in line]
+        flushes = [number for number, call in enumerate(calls) if call.startswith("syncfs")]
+        renames = [number for number, call in enumerate(calls) if call.startswith("rename") and ".conf" in call]
+        assert len(renames) == 41
+        assert [each for each in flushes if each < renames[0]]
+        assert [each for each in flushes if each > renames[-1]]
+        assert not [call for call in calls if call.startswith("fsync") and f"{folder}/" in call]
     finally:
         _remove(place)
