@@ -35,6 +35,7 @@ from hosthold.types.resource import (
     Service,
     UnixSocket,
 )
+from hosthold.types.site import Site
 from hosthold.types.text import AbsolutePath, UnixName
 
 from core.tests.node.numbers import FIRST
@@ -112,7 +113,14 @@ class World:
             web_user="www-data",
         )
         self.accounts = self.place / "extrausers"
-        for path in (self.layout.sites, self.layout.hosts, self.layout.sockets):
+        folders = (
+            self.layout.sites,
+            self.layout.hosts,
+            self.layout.sockets,
+            self.layout.blocks,
+            self.layout.certificates,
+        )
+        for path in folders:
             folder = Directory(path=path, owner=self.root, mode=0o755)
             self.own[folder.key] = folder
         self.policy = Policy(
@@ -121,11 +129,18 @@ class World:
             uid_last=79_999,
             executables=self.executables,
             own=self.own,
+            block=self.block,
             checks=self.checks,
             accounts_directory=self.accounts,
         )
         self.agent = self.new_agent()
         self.fence = 0
+
+    def block(self, site: Site, node: Node) -> File | None:
+        """What a web server could make of a site's options."""
+        path = node.layout.blocks.child(f"{site.name}.conf")
+        content = " ".join((*site.domains, *(header.name for header in site.web.headers)))
+        return None if site.web.is_standard else File(path=path, content=content, owner=node.root, mode=0o644)
 
     def new_agent(self) -> NodeAgent:
         return NodeAgent(self.node, self.policy, self.supervisor, lambda: {"php": ("8.2",)})

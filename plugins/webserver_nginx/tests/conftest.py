@@ -60,15 +60,16 @@ class Machine:
         self.folder = Path(tempfile.mkdtemp(prefix="hosthold-"))
         self.folder.chmod(0o755)
         root, web = (Owner(uid=0, gid=0), WEB) if isolation is Isolation.unix_user else (ORDINARY, ORDINARY)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            other.bind(("127.0.0.1", 0))
+            port, tls_port = one.getsockname()[1], other.getsockname()[1]
         self.node = Node(
             name="test",
             layout=NodeLayout(
                 state=AbsolutePath(str(self.folder / "state")), run=AbsolutePath(str(self.folder / "run"))
             ),
-            listen=Listen(port=port),
+            listen=Listen(port=port, tls_port=tls_port),
             isolation=isolation,
             root=root,
             web=web,
@@ -114,7 +115,21 @@ class Machine:
         if site.is_suspended:
             self.stop(f"php-{site.name}")
         self.apply(resources)
+        block = Path(self.node.layout.blocks.child(f"{site.name}.conf"))
+        is_declared = f"path:{block}" in kept
+        if is_declared or block.exists():
+            if not is_declared:
+                block.unlink()
+            self.reload()
         return site
+
+    def reload(self) -> None:
+        """Let nginx read its configuration again, after it has been tested, and wait until only new workers answer."""
+        subprocess.run(self.nginx.check_command(self.node), check=True)
+        nginx = self.processes["nginx"]
+        old = _workers(nginx.pid)
+        nginx.send_signal(signal.SIGHUP)
+        self.wait(lambda: bool(_workers(nginx.pid)) and not old & _workers(nginx.pid))
 
     def apply(self, resources: tuple[Resource, ...]) -> None:
         for resource in resources:
@@ -251,6 +266,10 @@ class Machine:
             pass_fds=() if number is None else (3,),
             preexec_fn=None if number is None else partial(os.dup2, number, 3),
         )
+
+
+def _workers(master: int) -> set[str]:
+    return set(Path(f"/proc/{master}/task/{master}/children").read_text().split())
 
 
 @pytest.fixture(scope="module", params=[Isolation.unix_user])

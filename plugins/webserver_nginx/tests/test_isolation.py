@@ -120,7 +120,7 @@ def test_s07_a_tenant_cannot_enter_the_home_of_another(machine: Machine, neighbo
     a, b = neighbours
     for path in (
         machine.node.layout.home(b.name),
-        machine.node.layout.logs(b.name).child("web"),
+        machine.nginx.logs(machine.node)[0],
         machine.node.layout.sites,
     ):
         said = machine.php_says(a, f"echo shell_exec('ls {path} 2>&1');")

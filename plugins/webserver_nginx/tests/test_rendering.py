@@ -27,8 +27,9 @@ from hosthold_sdk import (
     UnixName,
     Upstream,
 )
-from hosthold_webserver_nginx.configuration import LONGEST_HOST, PING_PATH
+from hosthold_webserver_nginx.configuration import LONGEST_HOST
 from hosthold_webserver_nginx.driver import NginxWebServer
+from hosthold_webserver_nginx.locations import PING_PATH
 from hosthold_webserver_nginx.settings import NginxSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def test_s21_the_configuration_parses_to_the_same_directives_whatever_the_values
     directives = _parsed(node)
 
     assert _names(directives) == _names(_parsed(PLAIN))
-    server = next(one for one in directives if one["directive"] == "http")["block"][-1]["block"]
+    server = next(one for one in directives if one["directive"] == "http")["block"][-2]["block"]
     values = {one["directive"]: one["args"] for one in server if "block" not in one}
     assert values["listen"] == [f"{node.listen.address}:{node.listen.port}", "default_server"]
     assert values["root"] == [f"{node.layout.hosts}/$host/root"]

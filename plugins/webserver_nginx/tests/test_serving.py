@@ -197,14 +197,29 @@ def test_logs_are_readable_by_their_owner_and_belong_to_somebody_else(machine: M
     site = machine.serve(machine.site(1, "a.example"))
     assert machine.php_says(site, "error_log('a mistake');") == ""
     logs = Path(machine.node.layout.logs(site.name))
-    access = logs / "web" / "access.log"
-    machine.wait(lambda: access.exists() and "/asked" in access.read_text())
 
     assert "a mistake" in (logs / "php-error.log").read_text()
     if machine.node.isolation is Isolation.unix_user:
-        for path in (logs, logs / "web", access):
-            status = path.stat()
-            assert (status.st_gid, status.st_uid == site.uid) == (site.uid, False)
-            assert (bool(status.st_mode & 0o040), status.st_mode & 0o022) == (True, 0)
-        assert not (logs / "web").stat().st_mode & 0o007
-        assert machine.node.web.uid == access.stat().st_uid != os.geteuid()
+        for path in (logs, logs / "php-error.log"):
+            assert path.stat().st_gid == site.uid
+        assert not (logs / "php-error.log").stat().st_mode & 0o007
+
+
+@BOTH
+def test_all_sites_share_one_log_whose_lines_begin_with_the_name(machine: Machine) -> None:
+    machine.serve(machine.site(1, "a.example"))
+    machine.get("A.example", '/what?x=1"', headers={"User-Agent": 'a "quoted" one'})
+    machine.get("nobody.test", "/unheard")
+    access, _ = map(Path, machine.nginx.logs(machine.node))
+    machine.wait(lambda: "/what" in access.read_text())
+
+    (line,) = [line for line in access.read_text().splitlines() if "/what" in line]
+    assert line.startswith("a.example 127.0.0.1 - - [")
+    assert '] "GET /what?x=1\\x22 HTTP/1.1" ' in line
+    assert line.endswith(' "-" "a \\x22quoted\\x22 one"')
+    assert "/unheard" not in access.read_text()
+    if machine.node.isolation is Isolation.unix_user:
+        assert access.parent.stat().st_mode & 0o077 == 0
+    master = machine.processes["nginx"].pid
+    opened = [str(entry.readlink()) for entry in Path(f"/proc/{master}/fd").iterdir()]
+    assert not [path for path in opened if "/sites/" in path]

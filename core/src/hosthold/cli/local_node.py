@@ -62,6 +62,7 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
         node=node, uid_first=settings.node.uid_first, uid_last=settings.node.uid_last,
         executables=frozenset().union(*(driver.executables() for driver in runtimes(registry).values())),
         own={resource.key: resource for resource in webserver.render_node(node).resources},
+        block=webserver.render_block,
         checks={webserver.service(node).name: webserver.check_command(node)},
         accounts_directory=Path(settings.node.accounts_directory),
     )  # fmt: skip

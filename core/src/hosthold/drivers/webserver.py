@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from hosthold.drivers.base import Driver, S
 from hosthold.types.base import Frozen
 from hosthold.types.node import Node
-from hosthold.types.resource import Probe, Resource, Service
+from hosthold.types.resource import File, Probe, Resource, Service
 from hosthold.types.site import Site
 from hosthold.types.text import AbsolutePath
 
@@ -54,4 +54,18 @@ class WebServerDriver(Driver[S]):
         """What one site needs, suspended ones included. Raises `NotSupported` for what the server cannot do.
 
         A standard site must need no reload: nothing in the result notifies the server.
+        """
+
+    def render_block(self, site: Site, node: Node) -> File | None:
+        """The file below `NodeLayout.blocks` that is one of the site's resources, if its options need one.
+
+        Root's server reads it, so a node writes only what its own driver renders here from the site's options.
+        """
+        return None
+
+    @abstractmethod
+    def logs(self, node: Node) -> tuple[AbsolutePath, AbsolutePath]:
+        """Where the server logs the requests, and the errors, of all sites.
+
+        Each line of the first begins with the name that was asked for and a space, and goes on in the combined format.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from hosthold.types.resource import (
     Service,
     UnixSocket,
 )
+from hosthold.types.site import Site
 from hosthold.types.text import AbsolutePath
 
 
@@ -40,6 +41,9 @@ class Policy:
     own: Mapping[str, Resource] = field(default_factory=dict)
     """What the node itself has, as its own drivers declare it, by key: an order's must be equal. Root reads these files
     and runs these services, so whoever signs orders could otherwise become root by a line in a configuration."""
+    block: Callable[[Site, Node], File | None] = lambda _site, _node: None
+    """The file that the node's own web server renders from a site's options. Root reads it, so nothing else is written
+    there."""
     checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The argument vector of a service's own test of its configuration, by the service's name."""
     accounts_directory: Path = Path("/var/lib/extrausers")
@@ -134,6 +138,7 @@ class _SiteJudge:
         self.node = policy.node
         self.layout = policy.node.layout
         self.subject = desired.subject
+        self._desired = desired
         self._site = str(site)
         self._state = state
         self._accounts = accounts
@@ -163,9 +168,32 @@ class _SiteJudge:
             case Link():
                 self._judge_owner(resource.owner, resource.key)
                 self.judge_link(resource)
+            case File() if resource.path.parent == self.layout.blocks:
+                self.judge_block(resource)
             case Directory() | File():
                 self._judge_owner(resource.owner, resource.key)
                 self.judge_path(resource)
+
+    def judge_block(self, file: File) -> None:
+        """Only what this node's own driver makes of the site's options, and only for names that are the site's."""
+        site = self._desired.declared
+        if site is None or f"site:{site.id}" != self.subject or site.name != self._site:
+            raise refused(f"{file.path} comes without the site whose options it is made of.")
+        if self._own.uid not in (site.uid, self.node.root.uid):
+            raise refused(f"{file.path} is made for uid {site.uid}, not for {self.subject}.")
+        self._judge_names(file.path, site.domains)
+        if self.policy.block(site, self.node) != file:
+            raise refused(
+                f"{file.path} is not what this node's web server makes of the site's options.",
+                "The node's drivers and settings differ from the worker's: bring both to the same version.",
+            )
+
+    def _judge_names(self, path: AbsolutePath, names: Iterable[str]) -> None:
+        """Names of requests are the subject's if it holds the links of them, which nobody else can hold then."""
+        held = {resource.path for resource in self._desired.resources if isinstance(resource, Link)}
+        for name in names:
+            if self.layout.hosts.child(name) not in held:
+                raise refused(f"{path} is about {name}, which is not a name of {self.subject}.")
 
     def _judge_owner(self, owner: Owner, what: str) -> None:
         if owner not in self._owners:
@@ -236,6 +264,10 @@ class _SiteJudge:
         if link.path.is_below(self._folder):
             self._judge_parents(link.path)
             is_inside = is_inside or self._is_own_socket(link.target)
+        elif link.path.parent == self.layout.certificates:
+            self._judge_names(link.path, [link.path.rpartition("/")[2]])
+            is_inside = is_inside and not (link.target == self._home or link.target.is_below(self._home))
+            self._judge_parents(link.target.child("key.pem"))
         elif link.path.parent != self.layout.hosts:
             raise refused(f"{link.path} is neither below {self._folder} nor a name below {self.layout.hosts}.")
         if not is_inside:

@@ -46,6 +46,9 @@ def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) ->
         fence=fence,
         resources=_merged([("the drivers", resources), *contributed]),
         probes=served.probes,
+        declared=site
+        if any(resource.key.startswith(f"path:{node.layout.blocks}/") for resource in resources)
+        else None,
     )
     brake(desired, essential)
     return desired

@@ -133,6 +133,8 @@ class BasicAuth(Frozen):
 class Access(StrEnum):
     """Who may ask for a path."""
 
+    inherited = "inherited"
+    """Whoever may ask for the path above."""
     everybody = "everybody"
     nobody = "nobody"
     listed = "listed"
@@ -150,7 +152,7 @@ class PathRule(Frozen):
     """What is different at a path and everything below it."""
 
     path: UrlPath
-    access: Access = Access.everybody
+    access: Access = Access.inherited
     addresses: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(max_length=100)] = ()
     cache_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
     """For how long browsers may keep files without asking again; 0 forbids it."""

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-from string import Template
 
 from hosthold_sdk import AbsolutePath, Isolation, Misconfigured, Node
 
+from .blocks import listen_lines
+from .locations import ConfigurationTemplate, folder, render_locations
 from .settings import NginxSettings
-
-PING_PATH = "/.well-known/hosthold-ping"
-"""Passed to the runtime of the named host; only the machine itself may ask."""
-
-ROUTE_PATH = "/.well-known/hosthold-route"
-"""Answered by nginx alone for every name that it can serve; wakes nobody, and tells no more than any other request."""
-
-_SUSPENDED = "SUSPENDED."
 
 _LONGEST_SOCKET_PATH = 107
 """`sun_path` has 108 bytes, the last of which is a zero (unix(7)); nginx refuses longer paths."""
@@ -24,24 +17,17 @@ LONGEST_HOST = _LONGEST_SOCKET_PATH - len("/upstream")
 """The longest domain that nginx can serve: workers connect to `<domain>/upstream`, relative to the folder of hosts."""
 
 
-class _ConfigurationTemplate(Template):
-    """nginx's own variables begin with a dollar sign, so ours are written `%{name}`."""
-
-    delimiter = "%"
-
-
-# To check the owners of links nginx opens what it looks for, which fails for a script that only its owner may read.
-# So links are not checked where nginx itself sends nothing: it looks for the index of a folder, or hands a script to
-# PHP, which opens it as the site's own user.
-#
 # PHP is told real paths: OPcache finds a script by the path that it is told, so by way of a link it would go on running
 # the old script after the link has changed, and applications compare DOCUMENT_ROOT with __DIR__, which is always real.
-_TEMPLATE = _ConfigurationTemplate("""\
+#
+# A name that somebody asks for by TLS becomes part of a path only if it looks like a host name. There is one log for
+# all sites, each line beginning with the name that was asked for, so a site costs no descriptor.
+_TEMPLATE = ConfigurationTemplate("""\
 daemon off;
 %{privileges}worker_processes auto;
 working_directory %{hosts};
 pid %{pid};
-error_log %{folder}/logs/error.log warn;
+error_log %{error_log} warn;
 
 events {
     worker_connections %{worker_connections};
@@ -111,124 +97,42 @@ http {
     fastcgi_busy_buffers_size 64k;
     fastcgi_read_timeout 3660s;
 
-    open_log_file_cache max=1024 inactive=10s valid=5s min_uses=2;
+    map $http_upgrade $connection_upgrade {
+        default upgrade;
+        "" "";
+    }
+
     map $status $is_logged {
         default 1;
         400 0;
         444 0;
     }
-    access_log %{hosts}/$host/logs/access.log combined if=$is_logged;
+    log_format hosthold '$host $remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
+        '"$http_referer" "$http_user_agent"';
+    access_log %{access_log} hosthold buffer=64k flush=1s if=$is_logged;
 
-    server {
-        listen %{listen} default_server;
-        server_name _;
-        root %{hosts}/$host/root;
-        disable_symlinks if_not_owner from=%{hosts}/$host;
-        index index.php index.html index.htm;
+%{tls}    server {
+%{listen}        server_name _;
+%{locations}    }
 
-        location / {
-            try_files $uri $uri/ /index.php$is_args$args;
-        }
-
-        location ^~ /.well-known/acme-challenge/ {
-            alias %{challenges}/$host/;
-            disable_symlinks on from=%{challenges};
-            types { }
-            default_type text/plain;
-            log_not_found off;
-            access_log off;
-        }
-
-        location = %{ping} {
-            disable_symlinks off;
-            if (-e %{suspended}$host) {
-                return 503;
-            }
-            if (!-d %{hosts}/$host/logs) {
-                return 444;
-            }
-            error_page 503 /.hosthold/suspended.html;
-%{allowed}            deny all;
-            access_log off;
-            fastcgi_param REQUEST_METHOD GET;
-            fastcgi_param SCRIPT_NAME %{ping};
-            fastcgi_param SCRIPT_FILENAME %{ping};
-            fastcgi_pass unix:$host/upstream;
-        }
-
-        location = %{route} {
-            disable_symlinks off;
-            access_log off;
-            error_page 503 /.hosthold/suspended.html;
-            if (-e %{suspended}$host) {
-                return 503;
-            }
-            if (!-d %{hosts}/$host/root) {
-                return 444;
-            }
-            return 204;
-        }
-
-        location ^~ /.hosthold/ {
-            internal;
-            alias %{folder}/pages/;
-            disable_symlinks off;
-            error_page 404 = @missing;
-            add_header Cache-Control no-store always;
-        }
-
-        location = /.hosthold/suspended.html {
-            internal;
-            alias %{folder}/pages/suspended.html;
-            disable_symlinks off;
-            error_page 404 = @missing;
-            add_header Cache-Control no-store always;
-            add_header Retry-After 3600 always;
-            access_log off;
-        }
-
-        location ~ /\\.(?!well-known/) {
-            root %{folder}/pages;
-            disable_symlinks off;
-            try_files $uri @missing;
-        }
-
-        location ~ /$ {
-            disable_symlinks off;
-            try_files $uri/ /index.php$is_args$args;
-        }
-
-        location ~* \\.(?:php[3-8]?|phtml|phar)$ {
-            disable_symlinks off;
-            try_files $uri @missing;
-            fastcgi_pass unix:$host/upstream;
-        }
-
-        location @missing {
-            disable_symlinks off;
-            if (-e %{suspended}$host) {
-                return 503;
-            }
-            if (!-d %{hosts}/$host/logs) {
-                return 444;
-            }
-            error_page 404 /.hosthold/missing.html;
-            error_page 503 /.hosthold/suspended.html;
-            return 404;
-        }
-    }
+    include %{blocks}/*.conf;
 }
 """)
 
 
-def folder(node: Node) -> AbsolutePath:
-    """What belongs to nginx itself, and to no site."""
-    return node.layout.state.child("nginx")
+_TLS = ConfigurationTemplate("""\
+    map $ssl_server_name $certificate {
+        default unknown;
+        "~^(?<known>[a-z0-9-]+(\\.[a-z0-9-]+)+)$" $known;
+    }
+    ssl_certificate %{certificates}/$certificate/chain.pem;
+    ssl_certificate_key %{certificates}/$certificate/key.pem;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_prefer_server_ciphers off;
+    ssl_session_cache shared:hosthold:10m;
+    ssl_session_timeout 1d;
 
-
-def suspended(node: Node, domain: str) -> AbsolutePath:
-    """The link of a suspended domain. nginx puts host names into lower case, so nobody can ask for this name."""
-    return node.layout.hosts.child(_SUSPENDED + domain)
+""")
 
 
 def render_configuration(node: Node, settings: NginxSettings) -> str:
@@ -236,22 +140,27 @@ def render_configuration(node: Node, settings: NginxSettings) -> str:
 
     Raises `Misconfigured` if the web server's user has a name that cannot be one.
     """
-    own_addresses = dict.fromkeys(("127.0.0.1", "::1", node.listen.address.strip("[]")))
+    access_log, error_log = logs(node)
     return _TEMPLATE.substitute(
         privileges=_privileges(node, settings),
         hosts=node.layout.hosts,
-        suspended=node.layout.hosts.child(_SUSPENDED),
-        challenges=node.layout.challenges,
         pid=node.layout.run.child("nginx.pid"),
         folder=folder(node),
         mime_types=settings.mime_types,
         worker_connections=settings.worker_connections,
         max_upload_mb=settings.max_upload_mb,
-        listen=f"{node.listen.address}:{node.listen.port}",
-        ping=PING_PATH,
-        route=ROUTE_PATH,
-        allowed="".join(f"            allow {address};\n" for address in own_addresses),
+        access_log=access_log,
+        error_log=error_log,
+        tls="" if node.listen.tls_port is None else _TLS.substitute(certificates=node.layout.certificates),
+        listen=listen_lines(node, " default_server"),
+        locations=render_locations(node),
+        blocks=node.layout.blocks,
     )
+
+
+def logs(node: Node) -> tuple[AbsolutePath, AbsolutePath]:
+    """The logs of requests and of errors, for all sites together."""
+    return folder(node).child("logs", "access.log"), folder(node).child("logs", "error.log")
 
 
 def _privileges(node: Node, settings: NginxSettings) -> str:

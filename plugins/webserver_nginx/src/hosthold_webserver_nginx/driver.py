@@ -25,22 +25,21 @@ from hosthold_sdk import (
     WebServerDriver,
 )
 
-from .configuration import LONGEST_HOST, PING_PATH, ROUTE_PATH, folder, render_configuration, suspended
+from .blocks import block_of, own_resources
+from .configuration import LONGEST_HOST, logs, render_configuration
+from .locations import PING_PATH, ROUTE_PATH, folder, suspended
 from .pages import MISSING_PAGE, SUSPENDED_PAGE
 from .settings import NginxSettings
 
 SERVICE_NAME = "nginx"
 
-_LOG_MODE = 0o2750
-"""The group of new log files is the site's, so that its user can read them and nobody else's can."""
-
 
 class NginxWebServer(WebServerDriver[NginxSettings]):
     """Serves every standard site from one catch-all block.
 
-    `hosts/<domain>` is a link to the site's `serve` folder, which belongs to root and holds three links: `root` to the
-    document root, `upstream` to the runtime's socket, `logs` to the folder of its access log. `root` belongs to the
-    site and `logs` to the web server, so that nginx follows each only while its target belongs to the same.
+    `hosts/<domain>` is a link to the site's `serve` folder, which belongs to root and holds two links: `root` to the
+    document root, `upstream` to the runtime's socket. `root` belongs to the site, so that nginx follows it only while
+    its target does. A site with web options has a block of its own, which finds everything in the same way.
     A suspended domain's link is `hosts/SUSPENDED.<domain>`, where nginx looks only after it has found nothing to serve.
     """
 
@@ -74,10 +73,10 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 Directory(path=path, owner=node.root, mode=0o711)
                 for path in (layout.sites, layout.hosts, own, own.child("temp"))
             ),
-            Directory(path=own.child("logs"), owner=node.root, mode=0o700),
+            *(Directory(path=path, owner=node.root, mode=0o700) for path in (own.child("logs"), layout.blocks)),
             *(
                 Directory(path=path, owner=Owner(uid=node.root.uid, gid=node.web.gid), mode=0o710)
-                for path in (layout.challenges, layout.sockets)
+                for path in (layout.challenges, layout.sockets, layout.certificates)
             ),
             Directory(path=own.child("pages"), owner=node.root, mode=0o755),
             File(
@@ -107,9 +106,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
         self._refuse_unsupported(site, upstream)
         layout, owner = node.layout, node.owner_of(site.uid)
         serve = layout.site(site.name).child("serve")
-        web_logs = layout.logs(site.name).child("web")
         resources: list[Resource] = [
-            Directory(path=web_logs, owner=Owner(uid=node.web.uid, gid=owner.gid), mode=_LOG_MODE),
             Directory(path=serve, owner=node.root, mode=0o711),
             Link(
                 path=serve.child("root"),
@@ -117,7 +114,7 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 owner=owner,
             ),
             Link(path=serve.child("upstream"), target=upstream.socket, owner=node.root),
-            Link(path=serve.child("logs"), target=web_logs, owner=node.web),
+            *own_resources(site, node, serve),
             *(
                 Link(
                     path=suspended(node, domain) if site.is_suspended else layout.hosts.child(domain),
@@ -127,7 +124,16 @@ class NginxWebServer(WebServerDriver[NginxSettings]):
                 for domain in site.domains
             ),
         ]
+        block = self.render_block(site, node)
+        if block is not None:
+            resources.append(block)
         return Rendered(resources=tuple(resources), probes=_probes(site))
+
+    def render_block(self, site: Site, node: Node) -> File | None:
+        return block_of(site, node, SERVICE_NAME)
+
+    def logs(self, node: Node) -> tuple[AbsolutePath, AbsolutePath]:
+        return logs(node)
 
     def _refuse_unsupported(self, site: Site, upstream: Upstream) -> None:
         if upstream.protocol != "fastcgi" or upstream.ping != PING_PATH:
