@@ -22,6 +22,8 @@ from hosthold.node.watch import Watch
 from hosthold.types.node import Node, Owner
 from hosthold.types.resource import Service, UnixSocket
 
+from core.tests.node.numbers import FIRST
+
 PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
 ECHO = """
 import os, socket, sys
@@ -45,7 +47,7 @@ def _echo(node: Node, version: str = "one", **changes: Any) -> Service:
     return Service(
         name="echo",
         command=(PYTHON, "-S", "-c", ECHO, version),
-        owner=node.owner_of(71_001),
+        owner=node.owner_of(FIRST + 51),
         socket=UnixSocket(path=path, owner=node.root, mode=0o600),
     ).model_copy(update=changes)
 
@@ -185,7 +187,7 @@ def test_a_socket_path_longer_than_an_address_works(place: Path) -> None:
 def test_s14_a_log_in_a_folder_of_the_site_is_opened_with_the_sites_rights(place: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: real Unix users")
-    owner = Owner(uid=71_001, gid=71_001)
+    owner = Owner(uid=FIRST + 51, gid=FIRST + 51)
     logs, victim = place / "logs", place / "victim"
     logs.mkdir()
     os.chown(logs, owner.uid, owner.gid)
@@ -272,9 +274,10 @@ def _environ(path: Path) -> bytes:
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: real Unix users")
 
+TENANT = FIRST + 52
 HOSTILE = """
 import ctypes, os, signal, sys, threading, time
-os.setresgid(71_002, 71_002, 71_002); os.setresuid(71_002, 71_002, 71_002)
+uid = int(sys.argv[2]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 os.setsid(); os.environ.clear(); signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def stop_all():
     while True:
@@ -294,7 +297,7 @@ locals()[sys.argv[1]]()
 
 
 def _of_the_tenant() -> list[int]:
-    return [pid for pid in pids() if _runs_as(pid, 71_002)]
+    return [pid for pid in pids() if _runs_as(pid, TENANT)]
 
 
 @pytest.fixture
@@ -303,13 +306,13 @@ def tenant() -> Iterator[Callable[[str], None]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(what: str) -> None:
-        process = subprocess.Popen([PYTHON, "-c", HOSTILE, what], stdout=subprocess.PIPE)
+        process = subprocess.Popen([PYTHON, "-c", HOSTILE, what, str(TENANT)], stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
 
     yield start
-    assert kill_user(71_002, 10) == []
+    assert kill_user(TENANT, 10) == []
     for process in started:
         process.kill()
         process.communicate()
@@ -320,7 +323,7 @@ def tenant() -> Iterator[Callable[[str], None]]:
 def test_a_stopped_service_leaves_nothing_of_its_user_whatever_session_it_fled_to(
     node: Node, supervisor: ProcessSupervisor, tenant: Callable[[str], None], what: str
 ) -> None:
-    service = _echo(node, owner=Owner(uid=71_002, gid=71_002))
+    service = _echo(node, owner=Owner(uid=TENANT, gid=TENANT))
     supervisor.start(service)
     tenant(what)
     supervisor.stop("echo")
@@ -331,7 +334,7 @@ def test_a_stopped_service_leaves_nothing_of_its_user_whatever_session_it_fled_t
 def test_a_tenant_who_stops_whatever_it_may_signal_does_not_stop_the_node(
     node: Node, supervisor: ProcessSupervisor, tenant: Callable[[str], None]
 ) -> None:
-    owner = Owner(uid=71_002, gid=71_002)
+    owner = Owner(uid=TENANT, gid=TENANT)
     tenant("stop_all")
     for version in ("one", "two", "three"):
         supervisor.start(_echo(node, version, owner=owner))

@@ -14,6 +14,8 @@ from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.node import Node
 from hosthold.types.resource import Service, UnixSocket
 
+from core.tests.node.numbers import FIRST
+
 
 @pytest.fixture
 def free_port() -> int:
@@ -65,12 +67,12 @@ def test_php_fpm_serves_on_the_socket_that_it_was_handed(node: Node, supervisor:
         f"[global]\ndaemonize = no\nerror_log = {node.layout.state}/fpm.log\n"
         "[s]\nlisten = /nonexistent/s.sock\npm = ondemand\npm.max_children = 1\nping.path = /ping\n"
     )
-    os.chown(node.layout.state, node.owner_of(71_003).uid, -1)
+    os.chown(node.layout.state, node.owner_of(FIRST + 53).uid, -1)
     service = Service(
         name="php",
         command=("/usr/sbin/php-fpm8.2", "-F", "-y", str(conf)),
         environment=(("FPM_SOCKETS", "/nonexistent/s.sock=3"),),
-        owner=node.owner_of(71_003),
+        owner=node.owner_of(FIRST + 53),
         socket=UnixSocket(path=node.layout.sockets.child("s.sock"), owner=node.root, mode=0o600),
         stop="QUIT",
     )
