@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from hosthold.accounts.models import AccountRow
 from hosthold.cli.context import Context, json_option, pass_context, print_json, print_table
+from hosthold.cli.sites_import import import_sites
 from hosthold.cli.store import open_database, operator
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound
@@ -35,7 +36,7 @@ def find(uow: UnitOfWork, actor: Actor, site: str) -> SiteRow:
 
 @click.group()
 def sites() -> None:
-    """Sites: list, show, create, suspend, resume, retry, delete."""
+    """Sites: list, show, create, import, suspend, resume, retry, delete."""
 
 
 @sites.command("list")
@@ -132,6 +133,7 @@ def _declare(name: str, help_text: str) -> None:
             _finish(database, actor, row.id, wait=wait, as_json=as_json)
 
 
+sites.add_command(import_sites)
 _declare("suspend", "Have SITE answer 503; nothing of it is lost.")
 _declare("resume", "Serve a suspended SITE again.")
 _declare("retry", "Try again at once to bring SITE to its declared state.")
