@@ -19,6 +19,7 @@ SOURCES = sorted(
 PROGRAMS = {
     f"{CORE}/cli/up.py": "starts the platform's own processes",
     f"{CORE}/node/probe.py": "runs the configuration tests of servers",
+    f"{CORE}/node/log_splitter.py": "names the type of the program that it has started",
     f"{CORE}/node/process.py": "runs the services of sites",
     "examples/single_node/demo.py": "starts the platform",
 }
@@ -26,6 +27,7 @@ PROGRAMS = {
 FORKS = {f"{CORE}/web/server.py": "more web processes share one socket"}
 SYSTEM_CALLS = {
     f"{CORE}/node/identity.py": "acts with the uid of a site, per thread",
+    f"{CORE}/node/logs.py": "gives back the space of what it has read",
     f"{CORE}/node/process.py": "takes a socket over from a process that still runs",
 }
 """Who may call the kernel past Python, and why."""

@@ -119,3 +119,21 @@ def test_everything_but_the_live_parts_works_without_javascript(open_page: OpenP
     page.locator(".user-menu summary").click()
     page.get_by_role("button", name="Dark").click()
     assert page.locator("html").get_attribute("data-bs-theme") == "dark"
+
+
+def test_a_log_is_read_filtered_and_followed(open_page: OpenPage, platform: RunningPlatform) -> None:
+    site = platform.online("logged.localhost")
+    page = open_page(f"/sites/{site['id']}")
+    page.get_by_role("link", name="Logs").click()
+    expect(page.get_by_text("Each request for the site becomes a line")).to_be_visible(timeout=10_000)
+    platform.visit("logged.localhost", "/first-page")
+    page.get_by_label("Live").check()
+    page.get_by_role("button", name="Show").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("/first-page", timeout=10_000)
+    platform.visit("logged.localhost", "/second-page")
+    expect(log).to_contain_text("/second-page", timeout=10_000)
+    page.get_by_label("Only lines with").fill("second")
+    page.get_by_role("button", name="Show").click()
+    expect(log).not_to_contain_text("/first-page", timeout=10_000)
+    expect(log).to_contain_text("/second-page")

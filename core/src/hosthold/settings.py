@@ -48,6 +48,17 @@ class QueueSettings(_Section):
     """The Redis server, such as `redis://:password@host:6379/0` or `unix:///run/redis/redis.sock`."""
 
 
+class LogSettings(_Section):
+    """When the logs of a site are put away, each by itself."""
+
+    max_mb: int = Field(default=10, ge=1, le=4096)
+    """A log of this size is compressed and begun anew; each log is begun anew every day in any case."""
+    max_days: int = Field(default=14, ge=1)
+    """For how long logs are kept."""
+    max_files: int = Field(default=14, ge=1)
+    """How many old files of one log are kept at most."""
+
+
 class NodeSettings(_Section):
     """This machine as a node. Only the node's own process decides by these; orders cannot change them."""
 
@@ -65,6 +76,7 @@ class NodeSettings(_Section):
     accounts_directory: AbsolutePath = AbsolutePath("/var/lib/extrausers")
     webserver: DriverName = "nginx"
     supervisor: DriverName = "process"
+    logs: LogSettings = LogSettings()
 
     @model_validator(mode="after")
     def _range(self) -> NodeSettings:

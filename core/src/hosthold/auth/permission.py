@@ -10,6 +10,7 @@ PERMISSIONS: dict[str, str] = {
     "account:read": "See accounts",
     "account:create": "Open accounts below one's own",
     "event:read": "Follow what happens",
+    "log:read": "Read the logs of sites",
     "metrics:read": "Read the platform's metrics and health in detail",
     "node:read": "See nodes",
     "operation:read": "See operations and what became of them",

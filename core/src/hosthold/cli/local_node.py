@@ -13,6 +13,7 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.drivers.webserver import WebServerDriver
 from hosthold.errors import DriverError, Misconfigured
 from hosthold.node.agent import NodeAgent
+from hosthold.node.log_splitter import LogSplitter
 from hosthold.node.policy import Policy
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.settings import Settings
@@ -66,7 +67,8 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
         checks={webserver.service(node).name: webserver.check_command(node)},
         accounts_directory=Path(settings.node.accounts_directory),
     )  # fmt: skip
-    return NodeAgent(node, policy, supervisor, lambda: runtime_versions(registry))
+    splitter = LogSplitter(node.layout, webserver.logs(node), settings.node.logs)
+    return NodeAgent(node, policy, supervisor, lambda: runtime_versions(registry), splitter)
 
 
 def runtimes(registry: PluginRegistry) -> Mapping[str, RuntimeDriver[Any]]:

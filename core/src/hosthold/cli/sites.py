@@ -17,10 +17,13 @@ from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import FieldError, HostholdError, InvalidInput, NotFound
 from hosthold.sites import service
 from hosthold.sites.listing import SiteListRow, page, shaped
+from hosthold.sites.logs import read_log
 from hosthold.sites.models import DomainNameRow, SiteRow
 from hosthold.sites.schema import SiteDraft, SiteView
 from hosthold.types.actor import Actor
+from hosthold.types.resource import LogName, LogRequest
 from hosthold.types.site import Phase
+from hosthold.work.node_orders import NodeQueueClient
 
 WAIT_SECONDS = 60.0
 
@@ -36,7 +39,7 @@ def find(uow: UnitOfWork, actor: Actor, site: str) -> SiteRow:
 
 @click.group()
 def sites() -> None:
-    """Sites: list, show, create, import, suspend, resume, retry, delete."""
+    """Sites: list, show, logs, create, import, suspend, resume, retry, delete."""
 
 
 @sites.command("list")
@@ -81,6 +84,34 @@ def show(context: Context, site: str, *, as_json: bool) -> None:
     """Show SITE, a domain name or identifier."""
     with open_database(context) as database, database.read() as uow:
         _print(SiteView.of(find(uow, operator(database), site)), as_json=as_json)
+
+
+@sites.command()
+@click.argument("site")
+@click.option("--log", type=click.Choice([name.value for name in LogName]), default="access", show_default=True)
+@click.option("--lines", type=click.IntRange(1, 1000), default=200, show_default=True, help="How many, at most.")
+@click.option("--contains", default="", help="Only lines with this in them.")
+@click.option("--follow", is_flag=True, help="Go on with lines as they are written.")
+@pass_context
+def logs(context: Context, site: str, log: str, lines: int, contains: str, *, follow: bool) -> None:
+    """Show the end of a log of SITE, a domain name or identifier, as its node has it."""
+    wanted = LogRequest(log=LogName(log), lines=lines, contains=contains)
+    with open_database(context) as database:
+        actor = operator(database)
+        with database.read() as uow:
+            site_id = find(uow, actor, site).id
+        nodes = NodeQueueClient(context.settings)
+        try:
+            while True:
+                page = read_log(database, nodes, actor, site_id, wanted)
+                for line in page.lines:
+                    click.echo(line)
+                if not follow:
+                    return
+                wanted = LogRequest(log=wanted.log, lines=1000, contains=contains, after=page.cursor)
+                time.sleep(1)
+        finally:
+            nodes.close()
 
 
 @sites.command()

@@ -19,7 +19,7 @@ from hosthold.accounts.models import AccountRow
 from hosthold.cli.context import Context, json_option, pass_context, print_json
 from hosthold.cli.store import open_database, operator
 from hosthold.db.unit_of_work import Database, UnitOfWork
-from hosthold.errors import HostholdError, InvalidInput
+from hosthold.errors import HostholdError, InvalidInput, NotFound
 from hosthold.sites.bulk import declare_all
 from hosthold.sites.models import DomainNameRow, SiteRow
 from hosthold.sites.schema import SiteDraft
@@ -61,7 +61,7 @@ class _NothingIsKept(Exception):
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--account", help="The customer, by name or identifier, of lines that name none.")
 @click.option("--dry-run", is_flag=True, help="Check every line; declare nothing.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until all are online, or have failed.")
@@ -78,6 +78,8 @@ def import_sites(
     Lines that cannot be a site are listed with the reason and change nothing; the others are made. Sites that are there
     already as the file has them are left alone, so an import that was interrupted is simply started again.
     """
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.", hint="Name a file with one site a line.")
     report, failed = Report(), list[dict[str, str]]()
     with open_database(context) as database:
         actor = operator(database)

@@ -15,16 +15,31 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import DriverError
 from hosthold.node.accounts import AccountFiles
 from hosthold.node.apply import Machine, Transaction, failed_service
-from hosthold.node.failure import NodeFailure, from_database_error, from_os_error, from_service
+from hosthold.node.failure import NodeFailure, from_database_error, from_os_error, from_service, refused
 from hosthold.node.files import Tree
 from hosthold.node.journal import recover
+from hosthold.node.log_pages import read_page
+from hosthold.node.log_splitter import LogSplitter
 from hosthold.node.plan import Planner, SubjectPlan
 from hosthold.node.policy import Policy
 from hosthold.node.state import State, SubjectRow
 from hosthold.node.usage import UsageMeter
 from hosthold.types.node import Node
-from hosthold.types.resource import Desired, Directory, File, Link, NodeOrder, OrderAction, OrderReply, Outcome, Service
+from hosthold.types.resource import (
+    Desired,
+    Directory,
+    File,
+    Link,
+    LogPage,
+    LogRequest,
+    NodeOrder,
+    OrderAction,
+    OrderReply,
+    Outcome,
+    Service,
+)
 from hosthold.types.site import Condition
+from hosthold.types.text import UnixName
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +53,9 @@ class NodeAgent:
         policy: Policy,
         supervisor: SupervisorDriver[Any],
         runtime_versions: Callable[[], dict[str, tuple[str, ...]]],
+        splitter: LogSplitter | None = None,
     ) -> None:
+        self._splitter = splitter
         self._node = node
         self._policy = policy
         self._supervisor = supervisor
@@ -60,10 +77,14 @@ class NodeAgent:
         self._supervisor.attach(self._node, tuple(item for item in services if isinstance(item, Service)))
         self._reload(notified)
         self._meter.start()
+        if self._splitter is not None:
+            self._splitter.start()
 
     def stop(self, *, end_services: bool = False) -> None:
         """End supervision and let go of the state; services run on for the next agent, unless they shall end too."""
         self._meter.stop()
+        if self._splitter is not None:
+            self._splitter.stop()
         with self._lock:
             if end_services:
                 self._supervisor.end()
@@ -97,6 +118,8 @@ class NodeAgent:
                 return OrderReply(order_id=order.id, facts=self._facts())
             case OrderAction.measure:
                 outcomes = [self._measured(desired, machine.state) for desired in order.desired]
+            case OrderAction.read_log:
+                outcomes = [self._log(desired, order.log, machine.state) for desired in order.desired]
             case OrderAction.plan:
                 outcomes = [self._plan(desired, order.action, machine)[0] for desired in order.desired]
             case OrderAction.restart:
@@ -127,6 +150,20 @@ class NodeAgent:
         known = state.subject(desired.subject)
         site = None if known is None else known.site
         return Outcome(subject=desired.subject, usage=None if site is None else self._meter.latest(site))
+
+    def _log(self, desired: Desired, request: LogRequest | None, state: State) -> Outcome:
+        known = state.subject(desired.subject)
+        try:
+            if request is None:
+                raise refused("The order names no log.")
+            if known is None or known.site is None:
+                return Outcome(subject=desired.subject, log=LogPage(cursor="0:0"))
+            page = read_page(self._node.layout, UnixName(known.site), request)
+        except NodeFailure as failure:
+            return Outcome(subject=desired.subject, condition=failure.condition)
+        except OSError as error:
+            return Outcome(subject=desired.subject, condition=from_os_error(error).condition)
+        return Outcome(subject=desired.subject, log=page)
 
     def _restart(self, desired: Desired, machine: Machine) -> Outcome:
         condition: Condition | None = None

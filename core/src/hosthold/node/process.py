@@ -285,6 +285,14 @@ def taken_listener(pidfd: int) -> socket.socket | None:
     return None
 
 
+def start_beside(program: str, argument: str) -> subprocess.Popen[bytes]:
+    """Start a program of the node's own, which ends when its standard input does: on purpose, or with the node."""
+    return subprocess.Popen(
+        (sys.executable, "-I", "-S", program, argument), env=ENVIRONMENT, cwd="/", stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
 def start_keeper(path: str) -> None:
     """Start a keeper of sockets in the background, with its own socket at the path."""
     owner = Owner(uid=os.geteuid(), gid=os.getegid())

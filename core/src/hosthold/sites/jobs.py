@@ -12,15 +12,16 @@ from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.kind import Claim, NodeClient
+from hosthold.sites.logs import read_log
 from hosthold.sites.models import DomainNameRow, SiteRow, SiteUsageRow
 from hosthold.sites.planning import PLAN, REPAIR, RESTART, plan, repair, restart
 from hosthold.sites.rendering import render_removal, render_site
 from hosthold.sites.service import snapshot, subject_of
 from hosthold.types.actor import Actor
 from hosthold.types.node import Node
-from hosthold.types.resource import Desired, Outcome
+from hosthold.types.resource import Desired, LogRequest, Outcome
 from hosthold.types.site import Phase, Site
-from hosthold.work.operations import Handler, Run
+from hosthold.work.operations import READ_LOG, Handler, Run
 from hosthold.work.outbox import CHANGED, announce
 
 SiteOnNode = tuple[Site, Node]
@@ -101,7 +102,12 @@ def operation_handlers(database: Database, nodes: NodeClient) -> Mapping[str, Ha
         )
         return {}
 
-    return {PLAN: plan_site, REPAIR: repair_site, RESTART: restart_runtime}
+    def read_lines(run: Run) -> Mapping[str, Any]:
+        wanted = LogRequest.model_validate(dict(run.operation.parameters))
+        site_id = run.operation.subject.removeprefix("site:")
+        return read_log(database, nodes, _requester(run), site_id, wanted).model_dump(mode="json")
+
+    return {PLAN: plan_site, REPAIR: repair_site, RESTART: restart_runtime, READ_LOG: read_lines}
 
 
 def _requester(run: Run) -> Actor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -22,13 +23,16 @@ from hosthold.sites import form as site_form
 from hosthold.sites import service
 from hosthold.sites.actions import ACTIONS, Action, offered
 from hosthold.sites.listing import SiteListRow, page
+from hosthold.sites.logs import request_log
 from hosthold.sites.models import SiteRow
 from hosthold.sites.planning import PLAN, SitePlanView, request_plan
 from hosthold.sites.usage import usage
 from hosthold.types.identifier import new_identifier
+from hosthold.types.resource import LogName, LogPage, LogRequest
 from hosthold.types.site import Phase
 from hosthold.work.api import find_operation
-from hosthold.work.operations import DONE, FAILED
+from hosthold.work.models import OperationRow
+from hosthold.work.operations import DONE, FAILED, READ_LOG, forget
 
 PAGES = Pages()
 PAGE_SIZE = 25
@@ -165,6 +169,70 @@ def show_plan(visit: Visit) -> Response:
     )
 
 
+@PAGES.get("/sites/{site_id}/logs", permission="log:read")
+def choose_log(visit: Visit) -> Response:
+    """The logs of a site, before one was read."""
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+    return _show_log(visit, row, LogRequest(log=LogName.access), "", None)
+
+
+@PAGES.post("/sites/{site_id}/logs", permission="log:read")
+def ask_log(visit: Visit) -> Response:
+    """Have the worker ask the site's node for the end of a log."""
+    site_id, name = visit.identifier("site_id"), visit.form.get("log", "")
+    wanted = LogRequest(
+        log=LogName(name) if name in set(LogName) else LogName.access, contains=visit.form.get("words", "")[:200]
+    )
+    with visit.write() as uow:
+        asked = request_log(uow, visit.actor, site_id, wanted)
+        earlier = visit.form.get("earlier", "")
+        if earlier:
+            _forget_log(uow, site_id, earlier)
+    return visit.go(f"/sites/{site_id}/logs/{asked.id}" + ("?live=1" if visit.form.get("live") else ""))
+
+
+@PAGES.get("/sites/{site_id}/logs/{operation_id}", permission="log:read")
+def show_log(visit: Visit) -> Response:
+    """What the node answered, or that it has not yet."""
+    operation_id = visit.identifier("operation_id")
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+        asked = uow.session.get(OperationRow, operation_id)
+    if asked is None or asked.kind != READ_LOG or asked.subject != service.subject_of(row):
+        return visit.go(f"/sites/{row.id}/logs")  # such pages are not kept for long
+    return _show_log(visit, row, LogRequest.model_validate(dict(asked.parameters)), operation_id, asked)
+
+
+def _forget_log(uow: UnitOfWork, site_id: str, operation_id: str) -> None:
+    asked = uow.session.get(OperationRow, operation_id)
+    if asked is not None and asked.kind == READ_LOG and asked.subject == f"site:{site_id}" and asked.state == DONE:
+        forget(uow, operation_id)
+
+
+def _show_log(
+    visit: Visit, row: SiteRow, wanted: LogRequest, operation_id: str, asked: OperationRow | None
+) -> Response:
+    found = None if asked is None or asked.state != DONE else LogPage.model_validate(asked.result)
+    return visit.show(
+        "sites/logs.html",
+        site=row,
+        wanted=wanted,
+        operation=operation_id,
+        is_live="live" in visit.request.query(),
+        is_waiting=asked is not None and asked.state not in (DONE, FAILED),
+        condition=asked.result.get("condition") if asked is not None and asked.state == FAILED else None,
+        lines=None if found is None else [(line, log_mood(line)) for line in found.lines],
+    )
+
+
+def log_mood(line: str) -> str:
+    """How a line of a log is coloured: `bad` for a failure of the server or the code, `warn` for one of the visitor."""
+    if status := re.search(r'" ([1-5])[0-9]{2} [0-9]+ "', line):
+        return {"5": "bad", "4": "warn"}.get(status[1], "")
+    return "bad" if re.search(r"\[(error|crit|alert|emerg)\]|PHP (Fatal|Parse)", line) else ""
+
+
 def _ask(visit: Visit, action: Action) -> Response:
     with visit.read() as uow:
         row = service.get(uow, visit.actor, visit.identifier("site_id"))
@@ -229,6 +297,7 @@ def _live_values(visit: Visit, uow: UnitOfWork, row: SiteRow) -> dict[str, Any]:
     is_building = row.phase in (Phase.pending, Phase.applying)
     return {
         "site": row, "is_settled": is_settled, "sentence": _sentence(row), "may_update": visit.actor.may("site:update"),
+        "may_read_logs": visit.actor.may("log:read"),
         "steps": _STEPS if is_building else (), "step": 1,
         "address": f"http://{row.domains[0]}" + ("/" if port == 80 else f":{port}/"),
     }  # fmt: skip

@@ -21,7 +21,7 @@ from hosthold.types.actor import Actor
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.node import Node
-from hosthold.types.resource import Change, Desired, NodeOrder, OrderAction, Outcome
+from hosthold.types.resource import Change, Desired, LogRequest, NodeOrder, OrderAction, Outcome
 from hosthold.types.site import Condition
 from hosthold.work.models import OperationRow
 from hosthold.work.operations import request
@@ -62,10 +62,10 @@ def request_restart(uow: UnitOfWork, actor: Actor, site_id: str, idempotency_key
 
 def plan(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> SitePlanView:
     """What the site's node would change. Raises `NotFound`, and `DriverError` if the node does not answer."""
-    row, node = _read(database, actor, site_id)
+    row, node = read_with_node(database, actor, site_id)
     site = snapshot(row)
     desired = render_removal(site, row.fence) if row.deleting else render_site(database.registry, site, node, row.fence)
-    outcome = _send(database, nodes, node, OrderAction.plan, desired)
+    outcome = send(database, nodes, node, OrderAction.plan, desired)
     return SitePlanView(
         site_id=site.id, generation=site.generation, changes=outcome.changes, condition=outcome.condition
     )
@@ -76,11 +76,11 @@ def repair(database: Database, nodes: NodeClient, actor: Actor, site_id: str) ->
 
     Raises `NotFound`, and `DriverError` if the node could not do it.
     """
-    row, node = _read(database, actor, site_id)
+    row, node = read_with_node(database, actor, site_id)
     if row.deleting:
         raise NotFound("The site is being deleted.", hint="Nothing of it is worth repairing.")
     desired = render_site(database.registry, snapshot(row), node, row.fence).model_copy(update={"adopt_drift": True})
-    outcome = _send(database, nodes, node, OrderAction.apply, desired)
+    outcome = send(database, nodes, node, OrderAction.apply, desired)
     if outcome.condition is not None:
         raise DriverError(outcome.condition.message, hint=outcome.condition.hint)
     with database.write() as uow:
@@ -89,27 +89,38 @@ def repair(database: Database, nodes: NodeClient, actor: Actor, site_id: str) ->
 
 def restart(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> None:
     """Have the site's services replaced by new processes. Raises `NotFound`, and `DriverError` if they do not start."""
-    row, node = _read(database, actor, site_id)
+    row, node = read_with_node(database, actor, site_id)
     desired = Desired(subject=subject_of(row), label=row.domains[0], generation=row.generation, fence=row.fence)
-    outcome = _send(database, nodes, node, OrderAction.restart, desired)
+    outcome = send(database, nodes, node, OrderAction.restart, desired)
     if outcome.condition is not None:
         raise DriverError(outcome.condition.message, hint=outcome.condition.hint)
 
 
-def _read(database: Database, actor: Actor, site_id: str) -> tuple[SiteRow, Node]:
+def read_with_node(database: Database, actor: Actor, site_id: str) -> tuple[SiteRow, Node]:
+    """The site and the node that it is on. Raises `NotFound`."""
     with database.read() as uow:
         row = get(uow, actor, site_id)
         return row, node_of(uow.session.get_one(NodeRow, row.node_id))
 
 
-def _send(database: Database, nodes: NodeClient, node: Node, action: OrderAction, *desired: Desired) -> Outcome:
+def send(
+    database: Database,
+    nodes: NodeClient,
+    node: Node,
+    action: OrderAction,
+    desired: Desired,
+    *,
+    log: LogRequest | None = None,
+) -> Outcome:
+    """What became of an order about one subject. Raises `DriverError` if the node refused it or gave no answer."""
     now = datetime.fromtimestamp(database.clock() / 1000, UTC)
     reply = nodes.send(
         NodeOrder(
             id=new_identifier(),
             node=node.name,
             action=action,
-            desired=desired,
+            desired=(desired,),
+            log=log,
             issued_at=now,
             expires_at=now + PATIENCE,
         )

@@ -187,6 +187,40 @@ class OrderAction(StrEnum):
     """Report facts: installed runtime versions, free space."""
     measure = "measure"
     """Report what the subjects were last seen to hold on disk."""
+    read_log = "read_log"
+    """Report lines of the subjects' logs."""
+
+
+class LogName(StrEnum):
+    """The logs of a site."""
+
+    access = "access"
+    """Every request, in the combined format."""
+    error = "error"
+    """What the web server could not do."""
+    php = "php"
+    """Errors of the site's code."""
+
+
+LogCursor = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}:[0-9]{1,20}$")]
+"""A place in a log: which file it was, and how many bytes of it came before."""
+
+
+class LogRequest(Frozen):
+    """Which lines of a log are wanted: the last ones, or those after an earlier page's cursor."""
+
+    log: LogName
+    after: LogCursor | None = None
+    lines: Annotated[int, Field(ge=1, le=1000)] = 200
+    contains: Annotated[str, StringConstraints(max_length=200)] = ""
+    """Only lines with this in them, in capitals or not."""
+
+
+class LogPage(Frozen):
+    """Lines of a log, oldest first, at most 256 KiB, and the cursor after the last one."""
+
+    lines: tuple[str, ...] = ()
+    cursor: LogCursor
 
 
 class NodeOrder(Frozen):
@@ -196,6 +230,7 @@ class NodeOrder(Frozen):
     node: NodeName
     action: OrderAction
     desired: tuple[Desired, ...] = ()
+    log: LogRequest | None = None
     issued_at: datetime
     expires_at: datetime
 
@@ -234,6 +269,8 @@ class Outcome(Frozen):
     """For a node's own subject: the runtime versions that it has, newest first, by driver."""
     usage: Usage | None = None
     """For an order to measure: what is known of the subject, if it was looked at since the node was started."""
+    log: LogPage | None = None
+    """For an order to read a log."""
 
 
 class OrderReply(Frozen):

@@ -52,7 +52,7 @@ class Application:
                 found, values = self._routes.find(request.method, request.path)
                 name = found.name
                 if found.streams:
-                    await self._stream(found, request, send)
+                    await self._stream(found, request, values, send)
                     return
                 answer = await perform(found, self.platform, request, values)
             elif request.path.startswith("/api/"):
@@ -77,8 +77,8 @@ class Application:
             log.error("request failed", request=request.id, operation=name, method=request.method, exc_info=error)
         return Answer(problem.kind.status, problem.json(request.id), MEDIA_TYPE, list(problem.headers))
 
-    async def _stream(self, operation: Operation, request: Request, send: Send) -> None:
-        chunks = await stream(operation, self.platform, request)
+    async def _stream(self, operation: Operation, request: Request, values: dict[str, str], send: Send) -> None:
+        chunks = await stream(operation, self.platform, request, values)
         headers = [
             *self._headers.data,
             (b"content-type", b"text/event-stream"),

@@ -53,11 +53,12 @@ async def perform(operation: Operation, platform: Platform, request: Request, pa
     return await platform.execution.write(work)
 
 
-async def stream(operation: Operation, platform: Platform, request: Request) -> AsyncGenerator[bytes, None]:
+async def stream(
+    operation: Operation, platform: Platform, request: Request, path_values: dict[str, str]
+) -> AsyncGenerator[bytes, None]:
     """Open the stream of an operation that streams. Raises what becomes a problem, before anything was sent."""
     identity = await authorised(operation, platform, request)
-    query = request.query()
-    arguments = _arguments(operation, platform, request, identity, {}, query)
+    arguments = _arguments(operation, platform, request, identity, path_values, request.query())
     opened: AsyncGenerator[bytes, None] = await operation.handler(**arguments)
     return opened
 

@@ -95,6 +95,11 @@ class EventFeed:
         """How many streams are open."""
         return len(self._listeners)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the process is about to stop, so that streams shall end."""
+        return self._is_closed
+
     def close(self) -> None:
         """End all streams, so that the process can stop without waiting for them."""
         self._is_closed = True

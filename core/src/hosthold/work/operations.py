@@ -27,6 +27,9 @@ from hosthold.work.outbox import CHANGED, announce
 PENDING, RUNNING, DONE, FAILED = "pending", "running", "done", "failed"
 STARTED, FINISHED = "started", "finished"
 MAX_ATTEMPTS = 10
+READ_LOG = "read_log"
+"""Asked for every other second by whoever follows a log: nobody is told of it, and who asked removes it."""
+LOG_KEPT = timedelta(minutes=10)
 KEPT = timedelta(days=30)
 """How long one can read what became of an operation."""
 
@@ -149,12 +152,17 @@ def request(
     return existing
 
 
+def forget(uow: UnitOfWork, operation_id: str) -> None:
+    """Forget an operation whose result nobody needs any more."""
+    uow.session.execute(delete(OperationRow).where(OperationRow.id == operation_id))
+
+
 def prune(uow: UnitOfWork) -> int:
-    """Forget operations that were settled and are older than 30 days; how many there were."""
-    too_old = delete(OperationRow).where(
-        OperationRow.due_at.is_(None), OperationRow.created_at < uow.clock() - KEPT // timedelta(milliseconds=1)
-    )
-    return uow.connection.execute(too_old).rowcount
+    """Forget operations that were settled 30 days ago, and logs sooner; how many there were."""
+    settled = delete(OperationRow).where(OperationRow.due_at.is_(None))
+    old = OperationRow.created_at < uow.clock() - KEPT // timedelta(milliseconds=1)
+    read = OperationRow.created_at < uow.clock() - LOG_KEPT // timedelta(milliseconds=1)
+    return uow.connection.execute(settled.where(old | ((OperationRow.kind == READ_LOG) & read))).rowcount
 
 
 class Operations:
@@ -231,6 +239,8 @@ class Operations:
             row.lease_until = 0
             row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
             _announce(uow, row)
+        if row.kind == READ_LOG and not error:
+            return
         (log.warning if error else log.info)(
             "operation settled",
             operation=claim.id,
@@ -243,4 +253,6 @@ class Operations:
 
 
 def _announce(uow: UnitOfWork, row: OperationRow) -> None:
-    announce(uow, CHANGED, row.subject, row.account_path, {"operation": row.id, "kind": row.kind, "state": row.state})
+    if row.kind != READ_LOG:
+        payload = {"operation": row.id, "kind": row.kind, "state": row.state}
+        announce(uow, CHANGED, row.subject, row.account_path, payload)
