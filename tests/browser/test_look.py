@@ -31,7 +31,14 @@ def site_path(platform: RunningPlatform) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_an_accessibility_violation(open_page: OpenPage, site_path: str, scheme: str) -> None:
     page, found = open_page(color_scheme=scheme), {}
-    for path in (*PATHS, site_path, f"{site_path}/edit", f"{site_path}/delete", f"{site_path}/logs"):
+    for path in (
+        *PATHS,
+        site_path,
+        f"{site_path}/edit",
+        f"{site_path}/delete",
+        f"{site_path}/logs",
+        f"{site_path}/web",
+    ):
         page.goto(path)
         violations = Axe().run(page).response["violations"]
         found[path] = [(violation["id"], [node["target"] for node in violation["nodes"]]) for violation in violations]
@@ -47,7 +54,14 @@ def test_no_page_has_an_accessibility_violation(open_page: OpenPage, site_path: 
 
 def test_no_page_scrolls_sideways_on_a_small_phone(open_page: OpenPage, site_path: str) -> None:
     page = open_page(viewport={"width": 360, "height": 640})
-    for path in (*PATHS, site_path, f"{site_path}/edit", f"{site_path}/delete", f"{site_path}/logs"):
+    for path in (
+        *PATHS,
+        site_path,
+        f"{site_path}/edit",
+        f"{site_path}/delete",
+        f"{site_path}/logs",
+        f"{site_path}/web",
+    ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
     page.goto(site_path)

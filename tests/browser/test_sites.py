@@ -137,3 +137,30 @@ def test_a_log_is_read_filtered_and_followed(open_page: OpenPage, platform: Runn
     page.get_by_role("button", name="Show").click()
     expect(log).not_to_contain_text("/first-page", timeout=10_000)
     expect(log).to_contain_text("/second-page")
+
+
+def test_web_options_are_set_and_mistakes_are_told_by_their_line(
+    open_page: OpenPage, platform: RunningPlatform
+) -> None:
+    site = platform.online("options.localhost")
+    page = open_page(f"/sites/{site['id']}")
+    page.get_by_role("link", name="Web server").click()
+    page.get_by_label("Redirects").fill("/old /new 302\n/odd")
+    page.get_by_label("Passwords").fill("/admin ann a-long-password")
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_text("Line 2: write a path")).to_be_visible()
+    expect(page.get_by_label("Passwords")).to_have_value("/admin ann a-long-password")
+    page.get_by_label("Redirects").fill("/old /new 302")
+    page.get_by_role("button", name="Save changes").click()
+    page.get_by_role("heading", name="options.localhost", exact=True).wait_for()
+    platform.settled(site["id"])
+    assert platform.visit("options.localhost", "/old")[0] == 302
+    assert platform.visit("options.localhost", "/admin/")[0] == 401
+    page.goto(f"/sites/{site['id']}/web")
+    expect(page.get_by_label("Passwords")).to_have_value("/admin ann")
+    page.get_by_label("Redirects").fill("")
+    page.get_by_role("button", name="Save changes").click()
+    page.get_by_role("heading", name="options.localhost", exact=True).wait_for()
+    platform.settled(site["id"])
+    assert platform.visit("options.localhost", "/old")[0] == 404
+    assert platform.visit("options.localhost", "/admin/")[0] == 401

@@ -36,7 +36,11 @@ def test_each_owner_reads_the_lines_of_their_own_site(platform: RunningPlatform)
     file = Path(platform.state) / "sites" / one["name"] / "logs" / "access.log"
     assert line in file.read_text()
     if os.geteuid() == 0:
-        assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (0, file.parent.parent.joinpath("home").stat().st_uid, 0o640)
+        assert (file.stat().st_uid, file.stat().st_gid, file.stat().st_mode & 0o777) == (
+            0,
+            file.parent.parent.joinpath("home").stat().st_uid,
+            0o640,
+        )
     said = platform.command("sites", "logs", "log-one.test", "--contains", "first")
     assert said == line + "\n"
 

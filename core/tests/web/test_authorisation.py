@@ -23,7 +23,7 @@ def body_of(each: Operation, world: World) -> dict[str, Any]:
     """A body that the operation accepts."""
     bodies: dict[str, dict[str, Any]] = {
         "create_site": {"domain": "new.test"}, "create_sites": {"sites": [{"domain": "new.test"}]},
-        "change_site": {"document_root": "web"},
+        "change_site": {"document_root": "web"}, "replace_web": {},
         "create_account": {"name": "New", "package_id": world.package_id}, "create_package": {"name": "new"},
         "create_token": {"name": "new", "permissions": ["site:read"]},
     }  # fmt: skip

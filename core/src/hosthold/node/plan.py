@@ -203,7 +203,7 @@ class Planner:
         if is_drift or self._shows:
             old = "" if before is None else _text(before)
             new = "" if action == "delete" or isinstance(resource, Account | Service) else _text(declared(resource))
-            diff = _diff(what, old, new)
+            diff = _diff(what, old, new) if not _is_secret(resource) else f"{what}: its content is not shown\n"
         change = Change(
             action=action,
             key=resource.key,
@@ -212,6 +212,10 @@ class Planner:
             is_drift=is_drift,
         )
         return Step(self._subject, change, resource, before, None if last is None else last.resource)
+
+
+def _is_secret(resource: AnyResource) -> bool:
+    return isinstance(resource, File) and resource.is_secret
 
 
 def _has_other_quota(resource: Directory | File | Link, last: AnyResource) -> bool:

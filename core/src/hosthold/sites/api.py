@@ -13,12 +13,13 @@ from pydantic import Field, StringConstraints
 from hosthold.auth.identity import Identity
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import DriverError, HostholdError, Unavailable
-from hosthold.sites import listing, service
+from hosthold.sites import listing, service, web_options
 from hosthold.sites.bulk import declare_all
 from hosthold.sites.logs import request_log
 from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
 from hosthold.sites.schema import SiteBatch, SiteBatchView, SiteChange, SiteDraft, SiteView
 from hosthold.sites.usage import SiteUsageView, usage
+from hosthold.sites.web_options import WebDraft, WebView
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.resource import LogCursor, LogName, LogPage, LogRequest
@@ -75,6 +76,18 @@ def delete_site(site_id: Identifier, if_match: IfMatch, actor: Actor, uow: UnitO
 def read_usage(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> SiteUsageView:
     """Read what a site holds on disk, beside what its package allows; nodes look at it every ten minutes or so."""
     return usage(uow, actor, site_id)
+
+
+@operation("GET", "/sites/{site_id}/web", permission="site:read")
+def read_web(site_id: Identifier, actor: Actor, uow: UnitOfWork) -> WebView:
+    """Read what a site sets of its web server: redirects, headers, passwords, rules for paths, programs of its own."""
+    return web_options.read(uow, actor, site_id)
+
+
+@operation("PUT", "/sites/{site_id}/web", permission="site:update", status=202)
+def replace_web(site_id: Identifier, body: WebDraft, if_match: IfMatch, actor: Actor, uow: UnitOfWork) -> WebView:
+    """Set what a site sets of its web server, as a whole; a user without `password` keeps theirs."""
+    return web_options.replace(uow, actor, site_id, body, if_match.generation)
 
 
 @operation("POST", "/sites/{site_id}/suspend", permission="site:suspend", status=202)

@@ -52,7 +52,7 @@ class SiteKind:
         self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode], outcome: Outcome, previous: Phase
     ) -> None:
         """See `Kind`."""
-        site = claim.value[0].model_dump(mode="json")
+        site = _told(claim.value[0])
         if row.phase == Phase.ready:
             row.last_announced_reason = ""
             if previous != Phase.ready:
@@ -70,9 +70,7 @@ class SiteKind:
 
     def removed(self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode]) -> None:
         """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""
-        announce(
-            uow, "on_site_deleted", claim.subject, row.account_path, {"site": claim.value[0].model_dump(mode="json")}
-        )
+        announce(uow, "on_site_deleted", claim.subject, row.account_path, {"site": _told(claim.value[0])})
         announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
         uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
         uow.session.execute(delete(SiteUsageRow).where(SiteUsageRow.site_id == row.id))
@@ -108,6 +106,11 @@ def operation_handlers(database: Database, nodes: NodeClient) -> Mapping[str, Ha
         return read_log(database, nodes, _requester(run), site_id, wanted).model_dump(mode="json")
 
     return {PLAN: plan_site, REPAIR: repair_site, RESTART: restart_runtime, READ_LOG: read_lines}
+
+
+def _told(site: Site) -> dict[str, Any]:
+    """A site as events have it, which many may read: without hashes of passwords."""
+    return site.model_dump(mode="json", exclude={"web": {"basic_auth"}})
 
 
 def _requester(run: Run) -> Actor:

@@ -29,6 +29,8 @@ class SiteRow(Reconciled, Base):
     runtime_settings: Mapped[dict[str, Any]]
     document_root: Mapped[str] = mapped_column(String(512))
     limits: Mapped[dict[str, Any]]
+    web: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What is set of the web server, with hashes of passwords: it is shown as `WebView` only."""
     is_suspended: Mapped[bool] = mapped_column(default=False)
     last_announced_reason: Mapped[str] = mapped_column(String(60), default="")
     """The reason of the last failure that plugins were told of; they hear of it again when it changes."""

@@ -20,13 +20,14 @@ from hosthold.panel.page import Pages, Visit
 from hosthold.panel.room import Room
 from hosthold.panel.text import date_text, diff_lines, unicode_form
 from hosthold.sites import form as site_form
-from hosthold.sites import service
+from hosthold.sites import service, web_form, web_options
 from hosthold.sites.actions import ACTIONS, Action, offered
 from hosthold.sites.listing import SiteListRow, page
 from hosthold.sites.logs import request_log
 from hosthold.sites.models import SiteRow
 from hosthold.sites.planning import PLAN, SitePlanView, request_plan
 from hosthold.sites.usage import usage
+from hosthold.sites.web_options import WebView
 from hosthold.types.identifier import new_identifier
 from hosthold.types.resource import LogName, LogPage, LogRequest
 from hosthold.types.site import Phase
@@ -130,6 +131,34 @@ def edit(visit: Visit) -> Response:
         with visit.read() as uow:
             row = service.get(uow, visit.actor, site_id)
         return _show_form(visit, row, visit.form, error)
+    return visit.go(f"/sites/{site_id}", "site-changed")
+
+
+@PAGES.get("/sites/{site_id}/web", permission="site:update")
+def show_web(visit: Visit) -> Response:
+    """The form of what a site sets of its web server."""
+    with visit.read() as uow:
+        row = service.get(uow, visit.actor, visit.identifier("site_id"))
+    return visit.show("sites/web.html", site=row, form=Form(web_form.values_of(WebView.of(row))))
+
+
+@PAGES.post("/sites/{site_id}/web", permission="site:update")
+def replace_web(visit: Visit) -> Response:
+    """Set what the form says, unless somebody else changed the site since it was shown."""
+    site_id = visit.identifier("site_id")
+    generation = visit.form.get("generation", "")
+    try:
+        with visit.write() as uow:
+            realms = {str(place.path): place.realm for place in web_options.read(uow, visit.actor, site_id).basic_auth}
+            draft = web_form.draft_of(dict(visit.form), realms)
+            web_options.replace(uow, visit.actor, site_id, draft, int(generation) if generation.isdecimal() else 0)
+    except NotFound:
+        raise
+    except Rejected as error:
+        with visit.read() as uow:
+            row = service.get(uow, visit.actor, site_id)
+        form = Form(visit.form, error, web_form.PLACES)
+        return visit.show("sites/web.html", status_of(error), site=row, form=form)
     return visit.go(f"/sites/{site_id}", "site-changed")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import blake2s
+from typing import Any
+
 from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 
@@ -22,6 +25,7 @@ from hosthold.types.identifier import new_identifier
 from hosthold.types.package import Limits
 from hosthold.types.site import Runtime, Site
 from hosthold.types.text import Domain, UnixName
+from hosthold.types.web import WebOptions
 from hosthold.work.outbox import CHANGED, announce
 
 __all__ = [
@@ -56,6 +60,7 @@ def snapshot(row: SiteRow) -> Site:
         limits=Limits.model_validate(row.limits),
         is_suspended=row.is_suspended,
         generation=row.generation,
+        web=WebOptions.model_validate(row.web) if row.web else WebOptions(),
     )
 
 
@@ -164,7 +169,7 @@ class Declaration:
 def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_generation: int | None) -> SiteRow:
     """Change what is declared of a site. Raises like `declare`, and `PreconditionFailed` if it changed meanwhile."""
     _lock_names(uow)
-    row = _editable(uow, actor, site_id, if_generation)
+    row = editable(uow, actor, site_id, if_generation)
     before = _declaration(row)
     if wanted.domain is not None or wanted.aliases is not None:
         held = list(row.domains)
@@ -191,6 +196,13 @@ def change(uow: UnitOfWork, actor: Actor, site_id: str, wanted: SiteChange, if_g
     if wanted.document_root is not None:
         row.document_root = str(wanted.document_root)
     return _declared_again(uow, actor, row, "site:update", before)
+
+
+def declare_web(uow: UnitOfWork, actor: Actor, row: SiteRow, web: WebOptions) -> None:
+    """Set what the site sets of its web server. What is audited has names of users, and no hash of a password."""
+    before = _declaration(row)
+    row.web = {} if web.is_standard else web.model_dump(mode="json", exclude_defaults=True)
+    _declared_again(uow, actor, row, "site:update", before)
 
 
 def suspend(uow: UnitOfWork, actor: Actor, site_id: str) -> SiteRow:
@@ -226,7 +238,7 @@ def delete(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | Non
 
 
 def _set_suspended(uow: UnitOfWork, actor: Actor, site_id: str, is_suspended: bool) -> SiteRow:
-    row = _editable(uow, actor, site_id, None)
+    row = editable(uow, actor, site_id, None)
     if row.is_suspended == is_suspended:
         return row
     before = _declaration(row)
@@ -263,7 +275,8 @@ def _tell(uow: UnitOfWork, row: SiteRow) -> None:
     announce(uow, CHANGED, subject_of(row), row.account_path, {"phase": row.phase, "generation": row.generation})
 
 
-def _editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
+def editable(uow: UnitOfWork, actor: Actor, site_id: str, if_generation: int | None) -> SiteRow:
+    """The site, locked, for who is about to change it. Raises `NotFound`, `PreconditionFailed` if it has changed."""
     row = _locked(uow, actor, site_id)
     if row.deleting:
         raise NotFound("There is no such site: it is being deleted.", hint="Make a new site once its name is free.")
@@ -282,8 +295,23 @@ def _require_generation(row: SiteRow, expected: int | None) -> None:
 def _declaration(row: SiteRow) -> dict[str, object]:
     return {
         "domains": list(row.domains), "runtime": [row.runtime_driver, row.runtime_version, dict(row.runtime_settings)],
-        "document_root": row.document_root, "is_suspended": row.is_suspended,
+        "document_root": row.document_root, "is_suspended": row.is_suspended, "web": _without_hashes(row.web),
     }  # fmt: skip
+
+
+def _without_hashes(web: dict[str, Any]) -> dict[str, Any]:
+    """The options with a mark in place of each hash, that is another one when the password is."""
+    places = [
+        {
+            **place,
+            "users": [
+                [user["name"], blake2s(user["password_hash"].encode(), digest_size=4).hexdigest()]
+                for user in place["users"]
+            ],
+        }
+        for place in web.get("basic_auth", ())
+    ]
+    return {**web, "basic_auth": places} if places else web
 
 
 def _owner(uow: UnitOfWork, actor: Actor, account_id: str | None) -> tuple[AccountRow, PackageRow]:

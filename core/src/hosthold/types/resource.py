@@ -75,6 +75,8 @@ class File(Frozen):
     mode: Mode
     seed: bool = False
     notifies: ServiceName | None = None
+    is_secret: bool = False
+    """Whether differences show nothing of the content."""
 
     @property
     def key(self) -> str:

@@ -90,6 +90,7 @@ def own_resources(site: Site, node: Node, serve: AbsolutePath) -> list[Resource]
                 content="".join(f"{user.name}:{user.password_hash}\n" for user in place.users),
                 owner=Owner(uid=node.root.uid, gid=node.web.gid),
                 mode=0o640,
+                is_secret=True,
             )
             for number, place in enumerate(site.web.basic_auth)
         ),
