@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from hashlib import blake2s
+from typing import Annotated, Any, cast
 
 from pydantic import Field
 
@@ -93,3 +94,18 @@ class SiteBatchView(Frozen):
     """The sites that were declared together, in the order in which they were named."""
 
     items: tuple[SiteView, ...]
+
+
+def without_hashes(web: dict[str, Any]) -> dict[str, Any]:
+    """The options with a mark in place of each hash, that is another one when the password is."""
+    places = [
+        {
+            **place,
+            "users": [
+                [user["name"], blake2s(user["password_hash"].encode(), digest_size=4).hexdigest()]
+                for user in place["users"]
+            ],
+        }
+        for place in web.get("basic_auth", ())
+    ]
+    return {**web, "basic_auth": places} if places else web

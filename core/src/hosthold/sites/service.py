@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2s
-from typing import Any
-
 from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 
@@ -19,7 +16,7 @@ from hosthold.nodes.service import choose, facts_of
 from hosthold.packages.models import PackageRow
 from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow
 from hosthold.sites.names import Claims, reverse
-from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteDraft, SiteView
+from hosthold.sites.schema import RuntimeDraft, SiteChange, SiteDraft, SiteView, without_hashes
 from hosthold.types.actor import Actor
 from hosthold.types.identifier import new_identifier
 from hosthold.types.package import Limits
@@ -295,23 +292,8 @@ def _require_generation(row: SiteRow, expected: int | None) -> None:
 def _declaration(row: SiteRow) -> dict[str, object]:
     return {
         "domains": list(row.domains), "runtime": [row.runtime_driver, row.runtime_version, dict(row.runtime_settings)],
-        "document_root": row.document_root, "is_suspended": row.is_suspended, "web": _without_hashes(row.web),
+        "document_root": row.document_root, "is_suspended": row.is_suspended, "web": without_hashes(row.web),
     }  # fmt: skip
-
-
-def _without_hashes(web: dict[str, Any]) -> dict[str, Any]:
-    """The options with a mark in place of each hash, that is another one when the password is."""
-    places = [
-        {
-            **place,
-            "users": [
-                [user["name"], blake2s(user["password_hash"].encode(), digest_size=4).hexdigest()]
-                for user in place["users"]
-            ],
-        }
-        for place in web.get("basic_auth", ())
-    ]
-    return {**web, "basic_auth": places} if places else web
 
 
 def _owner(uow: UnitOfWork, actor: Actor, account_id: str | None) -> tuple[AccountRow, PackageRow]:
