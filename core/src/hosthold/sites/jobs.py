@@ -38,7 +38,10 @@ class SiteKind:
 
     def read(self, uow: UnitOfWork, row: SiteRow) -> tuple[str, str, SiteOnNode]:
         """See `Kind`."""
-        node = node_of(uow.session.get_one(NodeRow, row.node_id))
+        nodes: dict[str, Node] = uow.session.info.setdefault("nodes", {})  # a batch asks for the same one again and again
+        if row.node_id not in nodes:
+            nodes[row.node_id] = node_of(uow.session.get_one(NodeRow, row.node_id))
+        node = nodes[row.node_id]
         return subject_of(row), node.name, (snapshot(row), node)
 
     def render(self, claim: Claim[SiteOnNode]) -> Desired:

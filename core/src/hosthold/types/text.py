@@ -145,7 +145,9 @@ class AbsolutePath(ValidatedText):
 
     def child(self, *names: str) -> AbsolutePath:
         """The path with `names` added below it."""
-        return AbsolutePath("/".join((self, *names)))
+        for name in names:
+            _checked_components(name.split("/"))
+        return str.__new__(AbsolutePath, "/".join((self, *names)))
 
     def is_below(self, other: str) -> bool:
         """Whether this path lies strictly inside the folder `other`."""
