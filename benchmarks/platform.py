@@ -24,9 +24,13 @@ from hosthold.settings import load_settings
 from hosthold.types.actor import Actor
 
 ADMINISTRATOR = "admin@bench.example.net"
+IDLE_SECONDS = 10
+"""Shorter than usual: nobody wants to wait a minute until all sites sleep."""
 UID_FIRST = 700_000
 """Far from the numbers of a platform that may live on the same machine; its account files are not touched either."""
 PATIENCE_SECONDS = 120.0
+_KEPT_OPEN = 5.0
+"""Servers close connections that were quiet for longer."""
 
 T = TypeVar("T")
 
@@ -36,20 +40,24 @@ class Platform:
 
     def __init__(self, folder: Path, database_url: str = "", queue: tuple[str, str] = ("auto", "")) -> None:
         self.folder = folder
-        self.port, self.site_port = free_port(), free_port()
+        self.port, self.site_port, self.tls_port = free_port(), free_port(), free_port()
+        self.node_state = folder / "state" / "node"
         self._config = folder / "hosthold.toml"
         (folder / "accounts").mkdir()
         self._config.write_text(
             f'state = "{folder}/state"\n[web]\nport = {self.port}\n[names]\nlocal_suffixes = ["localhost"]\n'
+            f"[drivers.runtime.php]\nidle_seconds = {IDLE_SECONDS}\n"
             f'[database]\nurl = "{database_url}"\n[queue]\nkind = "{queue[0]}"\nurl = "{queue[1]}"\n'
             f'[node]\naccounts_directory = "{folder}/accounts"\n'
-            f'uid_first = {UID_FIRST}\nlisten = {{ address = "127.0.0.1", port = {self.site_port} }}\n'
+            f"uid_first = {UID_FIRST}\n"
+            f'listen = {{ address = "127.0.0.1", port = {self.site_port}, tls_port = {self.tls_port} }}\n'
         )
         self.settings = load_settings(self._config)
         self.registry = discover(PluginSettingsSource.of(self.settings))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.command("init", "--admin", ADMINISTRATOR)
         self.token: str = json.loads(self.command("token", "create", "--name", "bench", "--json"))["secret"]
+        self._last_call = 0.0
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     @property
@@ -81,6 +89,10 @@ class Platform:
         if "node" in names:
             self.until("the node", lambda: self.get("/nodes")["items"][0]["phase"] == "ready" or None)
 
+    def process(self, name: str) -> int:
+        """The number of a process that was started."""
+        return self._processes[name].pid
+
     def stop(self) -> None:
         """End all processes in good order; a worker that has orders left to wait for is killed, as it may be."""
         self._connection.close()
@@ -109,6 +121,9 @@ class Platform:
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """A request to the API over a connection that stays open: its status, and its JSON."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        if time.monotonic() - self._last_call > _KEPT_OPEN:
+            self._connection.close()
+        self._last_call = time.monotonic()
         self._connection.request(method, f"/api/v1{path}", None if body is None else json.dumps(body), headers)
         answer = self._connection.getresponse()
         return answer.status, json.loads(answer.read() or b"null")

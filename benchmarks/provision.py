@@ -15,7 +15,9 @@ from hosthold.work.models import EventRow
 from hosthold.work.outbox import CHANGED
 from sqlalchemy import select
 
+from benchmarks import scale
 from benchmarks.limit import LeastSite
+from benchmarks.neighbour import Neighbour
 from benchmarks.platform import Platform, temporary_platform
 from benchmarks.report import median, say, times
 
@@ -26,50 +28,85 @@ _SERVED = b"HTTP/1.1 200"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What can be chosen on the command line."""
     parser.add_argument("--sites", default="10,300", help="how many sites exist already, such as 10,300 (the default)")
+    parser.add_argument("--bulk", type=int, default=1000, help="how many sites are made at once at the end (1000)")
+    parser.add_argument("--quiet", type=float, default=5.0, help="for how long a neighbour is watched before (5 s)")
+    parser.add_argument("--seconds", type=int, default=5, help="for how long one site is asked (5)")
     parser.add_argument("--runs", type=int, default=30, help="how many sites are brought up at each number (30)")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure at each number of existing sites, a site of the platform and a least one in turn."""
+    counts = [int(count) for count in options.sites.split(",")]
     found: dict[str, Any] = {}
+    rates: dict[str, float] = {}
     with temporary_platform() as platform:
         platform.start("node", "worker", "web")
         package = platform.post("/packages", {"name": "Bench", "max_sites": 1_000_000})
         customer: str = platform.post("/accounts", {"name": "Bench", "package_id": package["id"]})["id"]
+        empty = scale.memory_mb(platform)
         existing = number = 0
-        for count in map(int, options.sites.split(",")):
-            _fill(platform, customer, existing, count)
+        for count in counts:
+            scale.fill(platform, customer, [f"old{index}.localhost" for index in range(existing, count)])
             existing = count
-            served, least, phases = [], [], []
-            for _ in range(options.runs):
-                number += 1
-                one, its_phases = _bring_up(platform, customer, f"new{number}.localhost")
-                served.append(one)
-                phases.append(its_phases)
-                least.append(_bring_up_least(platform, number))
+            busiest = platform.get("/sites?limit=1")["items"][0]
+            neighbour = "old0.localhost"
+            with Neighbour(platform.site_port, neighbour) as quiet:
+                time.sleep(options.quiet)
+            served, least, phases, forks = [], [], [], []
+            with Neighbour(platform.site_port, neighbour) as disturbed:
+                for _ in range(options.runs):
+                    number += 1
+                    before = _forks()
+                    one, its_phases = _bring_up(platform, customer, f"new{number}.localhost")
+                    forks.append(_forks() - before)
+                    served.append(one)
+                    phases.append(its_phases)
+                    least.append(_bring_up_least(platform, number))
             limit = times(least)
             found[str(count)] = {
                 **times(served),
                 "limit_p50_ms": limit["p50_ms"],
                 "limit_p95_ms": limit["p95_ms"],
                 "ratio_p50": round(median(served) / median(least), 2),
+                "neighbour_asked": disturbed.asked,
+                "neighbour_failed": disturbed.failed,
+                "neighbour_stall_ms": round(disturbed.longest_ms - quiet.longest_ms, 2),
+                "neighbour_longest_ms": {"quiet": quiet.longest_ms, "meanwhile": disturbed.longest_ms},
+                "least_processes_started": min(forks),
                 "phases_p50_ms": {name: round(median([one[name] for one in phases]) * 1000, 1) for name in phases[0]},
             }
-            say(f"{count} sites: {found[str(count)]}")
+            rates[str(count)] = scale.requests_per_second(platform, busiest, options.seconds)
+            say(f"{count} sites: {found[str(count)]}, {rates[str(count)]:.0f} requests/s")
+        platform.until("all to sleep", lambda: _asleep(platform) or None, 1.0)
+        idle = scale.memory_mb(platform) - empty
+        bulk = scale.fill(platform, customer, [f"bulk{index}.localhost" for index in range(options.bulk)])
+        certificate = scale.certificate_served_ms(platform, "old0.localhost", options.runs)
         isolation = platform.settings.node_isolation
-    return {"sites": found, "runs": options.runs, "isolation": isolation}
+    return {
+        "sites": found,
+        "bulk_sites_per_s": round(bulk, 1),
+        "idle_mb": round(idle, 1),
+        "rps_one_site": rates,
+        "certificate_served_ms": round(certificate, 2),
+        "runs": options.runs,
+        "isolation": isolation,
+    }
 
 
-def _fill(platform: Platform, customer: str, first: int, count: int) -> None:
-    """Bring up sites until there are `count`, and wait until nothing is left to do."""
-    begun = time.monotonic()
-    ids = [
-        platform.post("/sites", {"domain": f"old{number}.localhost", "account_id": customer})["id"]
-        for number in range(first, count)
-    ]
-    for site_id in ids:
-        platform.until("a site", lambda site_id=site_id: _is_ready(platform, site_id) or None)  # type: ignore[misc]
-    say(f"{len(ids)} sites made in {time.monotonic() - begun:.1f} s")
+def _forks() -> int:
+    """How many processes and threads the machine has started since its boot."""
+    return next(int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line[:5] == "proce")
+
+
+def _asleep(platform: Platform) -> bool:
+    """Whether no site's PHP runs."""
+    marks = (f"php-fpm: master process ({platform.node_state}".encode(),)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if (entry / "cmdline").read_bytes().startswith(marks):
+                    return False
+    return True
 
 
 def _is_ready(platform: Platform, site_id: str) -> bool:

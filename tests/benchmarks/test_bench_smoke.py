@@ -26,17 +26,25 @@ def bench(*arguments: str) -> Any:
 
 
 def test_provision_reports_times_their_limit_and_every_phase() -> None:
-    found = bench("provision", "--sites", "1,2", "--runs", "1")
+    options = ("--bulk", "3", "--quiet", "0.2", "--seconds", "1", "--runs", "1")
+    found = bench("provision", "--sites", "1,2", *options)
 
     assert list(found["sites"]) == ["1", "2"]
     for measured in found["sites"].values():
         assert measured["limit_p50_ms"] > 0
         assert measured["ratio_p50"] == pytest.approx(measured["p50_ms"] / measured["limit_p50_ms"], abs=0.01)
+        assert measured["neighbour_failed"] == 0 < measured["neighbour_asked"]
+        assert measured["neighbour_stall_ms"] == pytest.approx(
+            measured["neighbour_longest_ms"]["meanwhile"] - measured["neighbour_longest_ms"]["quiet"], abs=0.02
+        )
         phases = measured["phases_p50_ms"]
         assert set(phases) == {
             "answered", "claimed", "ordered", "first_write", "written", "launched", "routed", "settled", "served",
         }  # fmt: skip
         assert phases["first_write"] <= phases["written"] <= phases["launched"] <= phases["routed"]
+    assert list(found["rps_one_site"]) == ["1", "2"]
+    assert min(found["bulk_sites_per_s"], found["certificate_served_ms"], *found["rps_one_site"].values()) > 0
+    assert isinstance(found["idle_mb"], float)
 
 
 def test_api_reports_each_route_on_the_database() -> None:

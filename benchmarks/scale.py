@@ -1,0 +1,123 @@
+"""What a node with many sites costs and gives: memory, requests of one site, many new sites at once, certificates."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.load import load
+from benchmarks.platform import Platform
+from benchmarks.report import median, say
+
+AT_ONCE = 1000
+_PAGE = "<!doctype html><title>Page</title>" + "x" * 990
+
+
+def fill(platform: Platform, customer: str, names: list[str]) -> float:
+    """Bring up sites with these names, and give how many came online a second, the last one's page included."""
+    begun = time.monotonic()
+    last: list[str] = []
+    for start in range(0, len(names), AT_ONCE):
+        sites = [{"domain": name, "account_id": customer} for name in names[start : start + AT_ONCE]]
+        last = [site["id"] for site in platform.post("/sites:batch", {"sites": sites})["items"]]
+    if names:
+        platform.until("the sites", lambda: ready(platform) >= len(names) or None)
+        platform.until("the last site", lambda: platform.get(f"/sites/{last[-1]}")["phase"] == "ready" or None)
+        platform.until("its page", lambda: page(platform.site_port, names[-1]) or None)
+    took = time.monotonic() - begun
+    say(f"{len(names)} sites made in {took:.1f} s")
+    return len(names) / took
+
+
+def ready(platform: Platform) -> int:
+    """How many sites are online; ends the benchmark if one has failed."""
+    with platform.database() as (database, _), database.read() as uow:
+        rows = uow.connection.exec_driver_sql("SELECT phase, count(*) FROM site GROUP BY phase").fetchall()
+    counts = {str(phase): int(count) for phase, count in rows}
+    if counts.get("failed"):
+        raise SystemExit(f"{counts['failed']} sites failed")
+    return 0 if counts.keys() - {"ready"} else counts.get("ready", 0)
+
+
+def page(port: int, host: str, path: str = "/") -> bool:
+    """Whether a page of the site is answered with 200."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return connection.recv(64).startswith(b"HTTP/1.1 200")
+
+
+def memory_mb(platform: Platform) -> float:
+    """What all processes of the node hold: its own, the web server's, those that keep sockets and share out logs."""
+    state = str(platform.settings.state)
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if state.encode() in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
+                    rollup = (entry / "smaps_rollup").read_text()
+                else:
+                    continue
+            except OSError:
+                continue
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    node = platform.process("node")
+    rollup = Path(f"/proc/{node}/smaps_rollup").read_text()
+    total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total / 1024
+
+
+def requests_per_second(platform: Platform, site: dict[str, str], seconds: int) -> float:
+    """Requests for a small file of one site."""
+    name = site["name"]
+    folder = platform.node_state / "sites" / name / "home" / "public"
+    (folder / "bench.html").write_text(_PAGE)
+    status = folder.stat()
+    os.chown(folder / "bench.html", status.st_uid, status.st_gid)
+    address = f"http://127.0.0.1:{platform.site_port}/bench.html"
+    return round(load(address, {"Host": site["domain"]}, 16, seconds).requests_per_second)
+
+
+def certificate_served_ms(platform: Platform, name: str, runs: int) -> float:
+    """From the link to new files to the handshake that shows them; the median."""
+    place = platform.folder / "pairs"
+    took = []
+    context = ssl._create_unverified_context()
+    for number in range(runs):
+        folder = place / str(number)
+        folder.mkdir(parents=True)
+        for above in (place, folder):
+            above.chmod(0o755)
+        key, chain = folder / "key.pem", folder / "chain.pem"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+                *("-days", "2", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(chain)),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        key.chmod(0o644)
+        wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
+        link = platform.node_state / "certificates" / name
+        temporary = link.with_name("new.bench")
+        begun = time.perf_counter()
+        temporary.symlink_to(folder)
+        temporary.rename(link)
+        while _shown(platform.tls_port, name, context) != wanted:
+            if time.perf_counter() - begun > 30:
+                raise SystemExit("the certificate was not served within 30 s")
+        took.append(time.perf_counter() - begun)
+    return median(took) * 1000
+
+
+def _shown(port: int, name: str, context: ssl.SSLContext) -> bytes | None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=name) as secured:
+                return secured.getpeercert(binary_form=True)
+        except (ssl.SSLError, ConnectionError):
+            return None
