@@ -208,7 +208,7 @@ def test_who_may_only_read_sees_no_buttons_and_is_refused(company: Company) -> N
     assert "/sites/new" not in visitor.see("/sites").links()
     page = visitor.see(f"/sites/{row.id}")
     offered = {link.rsplit("/", 1)[1] for link in page.links() if link.startswith(f"/sites/{row.id}/")}
-    assert offered == {"plan"}
+    assert offered == {"plan", "logs"}
     for path in ("/sites/new", f"/sites/{row.id}/edit", f"/sites/{row.id}/delete", f"/sites/{row.id}/suspend"):
         assert visitor.see(path).status == 403
         assert visitor.send(path, page.fields).status == 403

@@ -41,7 +41,8 @@ def test_the_description_is_valid_openapi_and_has_every_operation(world: World) 
         assert item["summary"]
         assert item["security"] == [{"token": []}]
         assert ("Idempotency-Key" in names) is (each.method == "POST")
-        assert ("If-Match" in names) is (each.method in ("PATCH", "PUT", "DELETE") and each.path.startswith("/api/v1/sites/"))
+        is_edit = each.method in ("PATCH", "PUT", "DELETE") and each.path.startswith("/api/v1/sites/")
+        assert ("If-Match" in names) is is_edit
         assert "application/problem+json" in item["responses"]["500"]["content"]
 
 

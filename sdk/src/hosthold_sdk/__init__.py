@@ -35,7 +35,18 @@ from hosthold.types.resource import Account as UnixAccount
 from hosthold.types.resource import Directory, File, Link, Probe, Resource, Service, ServiceLimits, UnixSocket
 from hosthold.types.site import Condition, Phase, Runtime, Site
 from hosthold.types.text import AbsolutePath, Domain, RelativePath, UnixName
-from hosthold.types.web import Access, BasicAuth, BasicAuthUser, Header, Match, PathRule, Proxy, Redirect, UrlPath, WebOptions
+from hosthold.types.web import (
+    Access,
+    BasicAuth,
+    BasicAuthUser,
+    Header,
+    Match,
+    PathRule,
+    Proxy,
+    Redirect,
+    UrlPath,
+    WebOptions,
+)
 
 API_VERSION = ".".join(_version("hosthold-sdk").split(".")[:2])
 

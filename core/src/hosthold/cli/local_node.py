@@ -13,7 +13,7 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.drivers.webserver import WebServerDriver
 from hosthold.errors import DriverError, Misconfigured
 from hosthold.node.agent import NodeAgent
-from hosthold.node.log_splitter import LogSplitter
+from hosthold.node.log_splitter import LogRotation, LogSplitter
 from hosthold.node.policy import Policy
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.settings import Settings
@@ -67,7 +67,9 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
         checks={webserver.service(node).name: webserver.check_command(node)},
         accounts_directory=Path(settings.node.accounts_directory),
     )  # fmt: skip
-    splitter = LogSplitter(node.layout, webserver.logs(node), settings.node.logs)
+    logs = settings.node.logs
+    rotation = LogRotation(max_bytes=logs.max_mb * 2**20, max_days=logs.max_days, max_files=logs.max_files)
+    splitter = LogSplitter(node.layout, webserver.logs(node), rotation)
     return NodeAgent(node, policy, supervisor, lambda: runtime_versions(registry), splitter)
 
 

@@ -6,10 +6,9 @@ import json
 import logging
 import subprocess
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 from hosthold.node import logs, process
-from hosthold.settings import LogSettings
 from hosthold.types.node import NodeLayout
 from hosthold.types.text import AbsolutePath
 
@@ -17,10 +16,18 @@ _PAUSE = 1.0
 _log = logging.getLogger(__name__)
 
 
+class LogRotation(NamedTuple):
+    """When a log of a site is put away: at this size, and for how many days and files."""
+
+    max_bytes: int
+    max_days: int
+    max_files: int
+
+
 class LogSplitter:
     """One program for all sites; it ends by itself when the node is killed."""
 
-    def __init__(self, layout: NodeLayout, sources: tuple[AbsolutePath, AbsolutePath], settings: LogSettings) -> None:
+    def __init__(self, layout: NodeLayout, sources: tuple[AbsolutePath, AbsolutePath], rotation: LogRotation) -> None:
         access, error = sources
         configuration: dict[str, Any] = {
             "sites": layout.sites,
@@ -28,9 +35,7 @@ class LogSplitter:
             "access": access,
             "error": error,
             "position": layout.state.child("log-position.json"),
-            "max_bytes": settings.max_mb * 2**20,
-            "max_days": settings.max_days,
-            "max_files": settings.max_files,
+            **rotation._asdict(),
         }
         self._configuration = json.dumps(configuration)
         self._stop = threading.Event()

@@ -38,7 +38,7 @@ class SiteKind:
 
     def read(self, uow: UnitOfWork, row: SiteRow) -> tuple[str, str, SiteOnNode]:
         """See `Kind`."""
-        nodes: dict[str, Node] = uow.session.info.setdefault("nodes", {})  # a batch asks for the same one again and again
+        nodes: dict[str, Node] = uow.session.info.setdefault("nodes", {})  # a batch asks for the same one each time
         if row.node_id not in nodes:
             nodes[row.node_id] = node_of(uow.session.get_one(NodeRow, row.node_id))
         node = nodes[row.node_id]
