@@ -100,6 +100,8 @@ def test_s66_no_password_and_no_hash_is_in_audit_events_or_views(world: World, s
         {"headers": [{"name": "X-A", "value": "a\nX-B: c"}]},
         {"headers": [{"name": "Set-Cookie", "value": "a"}]},
         {"rules": [{"path": "/a", "access": "listed", "addresses": ["1.2.3.4; allow all"]}]},
+        {"rules": [{"path": "/a", "access": "listed", "addresses": ["fe80::%a;allow all;"]}]},
+        {"rules": [{"path": "/a", "access": "listed", "addresses": ["fe80::%eth0/64"]}]},
         {"rules": [{"path": "/a", "access": "listed"}]},
         {"proxies": [{"path": "/a", "socket": "../../other/app.sock"}]},
         {"proxies": [{"path": "/a", "socket": "/run/mysqld.sock"}]},

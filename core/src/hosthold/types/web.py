@@ -142,6 +142,8 @@ class Access(StrEnum):
 
 
 def _network(value: str) -> str:
+    if "%" in value:  # the zone of an IPv6 address may be any text at all (RFC 4007, section 11)
+        raise ValueError("has a zone: only addresses that mean the same everywhere can be listed")
     try:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
