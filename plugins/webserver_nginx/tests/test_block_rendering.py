@@ -75,11 +75,10 @@ USER = st.just({"name": "ann", "password_hash": "$6$saltsalt$" + "a" * 86})
 AUTH = st.fixed_dictionaries(
     {"path": PATH, "realm": st.sampled_from(["Staff only", *HOSTILE]), "users": st.tuples(USER)}
 )
+ADDRESS = st.sampled_from(["192.0.2.0/24", "2001:db8::1", *(f"fe80::%{zone}" for zone in HOSTILE)])
 RULE = st.one_of(
     st.fixed_dictionaries({"path": PATH, "access": st.sampled_from(["everybody", "nobody", "inherited"])}),
-    st.fixed_dictionaries(
-        {"path": PATH, "access": st.just("listed"), "addresses": st.just(("192.0.2.0/24", "2001:db8::1"))}
-    ),
+    st.fixed_dictionaries({"path": PATH, "access": st.just("listed"), "addresses": st.tuples(ADDRESS, ADDRESS)}),
     st.fixed_dictionaries({"path": PATH, "cache_seconds": st.integers(0, 31_536_000)}),
 )
 PROXY = st.fixed_dictionaries({"path": PATH, "socket": PART, "websocket": st.booleans()})
@@ -156,6 +155,8 @@ def test_s21_s22_options_become_the_directives_that_they_mean_and_no_others(
     assert {target for target in targets if not target.endswith("$1$is_args$args")} == meant
     places = [location["args"] for location in inside if location["directive"] == "location"]
     assert len({tuple(place) for place in places}) == len(places), "nginx refuses two locations of one name"
+    listed = {address for rule in web.rules for address in rule.addresses}
+    assert {args[0] for args in _all(inside, "allow")} - {"all", "127.0.0.1", "::1"} <= listed
     realms = {str(auth.realm) for auth in web.basic_auth}
     assert {args[0] for args in _all(inside, "auth_basic")} - {"off"} <= realms
     assert {args[0] for args in _all(inside, "proxy_pass")} <= {f"http://unix:$host/proxy{n}" for n in range(4)}
