@@ -24,7 +24,7 @@ def readable(path: Path) -> bool:
 
 
 FILES = sorted(
-    [path for path in ROOT.iterdir() if path.is_file() and path.name != "uv.lock"]
+    [path for path in ROOT.iterdir() if path.is_file() and path.name not in ("uv.lock", ".git")]
     + [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if readable(path)]
 )
 MODULES = [path for path in FILES if path.suffix == ".py"]
