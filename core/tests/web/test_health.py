@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
+from hosthold.web.peer import uid_at
 from hosthold.work.keys import key_file
 from hosthold.work.queue import WORKER
 from sqlalchemy import text
@@ -14,12 +17,16 @@ from .conftest import World, run
 
 
 def ask(world: World, path: str, client: str = "127.0.0.1", **headers: str) -> httpx.Response:
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(world.app, client=(client, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8600") as session:
-            return await session.get(path, headers=headers)
+    """The answer to a program of this user, which really holds a connection: the kernel is asked whose it is."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
+        port, client_port = server.getsockname()[1], connection.getsockname()[1]
 
-    return run(send())
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(world.app, client=(client, client_port))
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}") as session:
+                return await session.get(path, headers=headers)
+
+        return run(send())
 
 
 def test_a_platform_whose_parts_answer_is_ready(world: World) -> None:
@@ -70,3 +77,21 @@ def test_s47_details_are_for_this_machine_and_a_header_makes_nobody_local(
     for name, status in (("root", 200), ("alice", 404)):
         token = {"authorization": f"Bearer {world.tokens[name]}"}
         assert ask(world, "/metrics", client, **headers, **token).status_code == status
+
+
+def test_s07_details_are_not_for_a_program_that_runs_as_a_site_or_is_gone(world: World) -> None:
+    me = os.geteuid()
+    settings = world.platform.settings
+    world.platform.settings = settings.model_copy(
+        update={"node": settings.node.model_copy(update={"uid_first": me, "uid_last": me})}
+    )
+    assert ask(world, "/metrics").status_code == 404
+    assert ask(world, "/health/ready").json() == {"status": "ready"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as connection:
+            ends = connection.getsockname(), server.getsockname()
+            assert uid_at(*ends) == me
+        assert uid_at(*ends) is None
+    listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    with listening, socket.create_connection(listening.getsockname()[:2]) as connection:
+        assert uid_at(connection.getsockname()[:2], listening.getsockname()[:2]) == me

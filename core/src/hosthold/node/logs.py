@@ -312,9 +312,11 @@ class Splitter:
 
     def _note(self) -> None:
         text = json.dumps({source.target: (source.inode, source.offset) for source in self.sources})
-        temporary = Path(f"{self.configuration.position}.hosthold")
-        temporary.write_text(text, "ascii")
-        temporary.replace(self.configuration.position)
+        temporary = f"{self.configuration.position}.hosthold"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "w") as file:
+            file.write(text)
+        Path(temporary).replace(self.configuration.position)
 
 
 def _say(words: str) -> None:

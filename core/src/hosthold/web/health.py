@@ -13,6 +13,7 @@ from hosthold.errors import HostholdError
 from hosthold.plugins.record import PluginState
 from hosthold.web.headers import host_name, is_loopback_address, is_loopback_name
 from hosthold.web.metrics import MEDIA_TYPE
+from hosthold.web.peer import uid_at
 from hosthold.web.platform import Platform
 from hosthold.web.problems import NOT_FOUND, HttpProblem
 from hosthold.web.request import Answer, Request
@@ -25,8 +26,9 @@ _PROXIED = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via")
 async def answer(platform: Platform, request: Request) -> Answer:
     """The answer to `/health/live`, `/health/ready` or `/metrics`.
 
-    Everybody may know whether the platform lives and is ready. Which part is not, and the metrics, are for this
-    machine itself, and for who has the permission `metrics:read`; to others `/metrics` does not exist.
+    Everybody may know whether the platform lives and is ready. Which part is not, and the metrics, are for programs of
+    this machine that are not a site's, and for who has the permission `metrics:read`; to others `/metrics` does not
+    exist.
     """
     match request.path:
         case "/health/live":
@@ -41,10 +43,17 @@ async def answer(platform: Platform, request: Request) -> Answer:
 
 async def _may_see_details(platform: Platform, request: Request) -> bool:
     is_local = is_loopback_address(request.client) and is_loopback_name(host_name(request.text(b"host")))
-    if is_local and not any(name in request.headers for name in _PROXIED):
+    if is_local and not any(name in request.headers for name in _PROXIED) and _is_no_site(platform, request):
         return True
     identity = await platform.authenticator.identify(request)
     return identity is not None and identity.actor.may("metrics:read")
+
+
+def _is_no_site(platform: Platform, request: Request) -> bool:
+    """Whether the request comes from a program of this machine that does not run as the user of a site (S-07)."""
+    node, client, server = platform.settings.node, request.scope.get("client"), request.scope.get("server")
+    uid = uid_at(client, server) if client and server else None
+    return uid is not None and not node.uid_first <= uid <= node.uid_last
 
 
 async def _ready(platform: Platform, details: bool) -> Answer:

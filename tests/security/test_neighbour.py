@@ -1,0 +1,90 @@
+"""Two sites on one node, both awake: what the PHP of one sees of the other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from tests.security.conftest import AS_PAGE_AND_AS_PROGRAM, CANARY, Company, Tenant
+
+SECRETS = ("secret.php", "secret.txt", "open.php", "open.txt", "warm.php")
+
+
+def _targets(b: Tenant) -> list[str]:
+    folders = [b.folder, b.home, b.public, b.home / "sessions", b.home / "tmp", b.folder / "logs", b.folder / "serve"]
+    files = [*(b.public / name for name in SECRETS), b.folder / "php-fpm.conf", b.folder / "logs" / "php-error.log"]
+    return [str(path) for path in (*folders, *files, *(b.home / "sessions").iterdir())]
+
+
+@AS_PAGE_AND_AS_PROGRAM
+def test_s19_s20_nothing_of_a_neighbours_files_is_read_listed_or_changed(company: Company, *, as_program: bool) -> None:
+    a, b = company.a, company.b
+    assert b.ask("/warm.php") == (200, CANARY)
+
+    assert a.attack("look", as_program=as_program, paths=_targets(b)) == {}
+    its_own = b.attack("look", as_program=as_program, paths=[str(b.public / "secret.txt")], ways=["read", "shell"])
+    assert its_own == {str(b.public / "secret.txt"): {"read": CANARY, "shell": CANARY}}, "the probe does find something"
+
+
+LINKS = ("secret.php", "secret.txt", "open.php", "open.txt")
+
+
+def test_s19_nginx_follows_no_link_to_a_neighbour(company: Company) -> None:
+    a, b = company.a, company.b
+    targets = {
+        **{name: f"{b.public}/{name}" for name in LINKS},
+        "folder": f"{b.public}",
+        "home": f"{b.home}",
+        "climb": f"../../../{b.name}/home/public",
+        "serve": f"{b.folder}/serve/root",
+        "through-hosts": f"{company.platform.state}/hosts/{b.domain}/root",
+        "state": f"{company.platform.state}",
+        "etc": "/etc",
+        "proc": "/proc/self/root/etc",
+        "passwd": "/etc/passwd",
+        "configuration": f"{company.platform.state}/nginx/nginx.conf",
+        "own": str(a.put("own.txt", "mine")),
+    }
+    a.attack("plant", as_program=True, links={str(a.public / "links" / name): to for name, to in targets.items()})
+
+    assert a.ask("/links/own") == (200, "mine"), "a link to a file of one's own is followed"
+    for name in targets.keys() - {"own"}:
+        for rest in ("", "/", *(f"/{name}" for name in (*LINKS, "passwd", "hostname", "nginx/nginx.conf"))):
+            status, page = a.ask(f"/links/{name}{rest}")
+            assert status in (403, 404), (name, rest)
+            assert CANARY not in page
+
+
+@AS_PAGE_AND_AS_PROGRAM
+def test_s20_nothing_of_a_neighbours_memory_is_seen(company: Company, *, as_program: bool) -> None:
+    a, b = company.a, company.b
+    assert b.ask("/warm.php") == (200, CANARY)
+    pids = b.processes()
+    assert pids
+
+    found = a.attack(
+        "memory", as_program=as_program, pids=pids, name="a", scripts=[str(b.public / name) for name in SECRETS]
+    )
+    assert found.pop("user") == a.uid
+    assert found.pop("groups") in ({}, {"0": a.uid})
+    places = found.pop("places")
+    assert found == {}
+    if not as_program:
+        assert all(place.startswith(f"{a.home}/") for place in places.values()), places
+    own = a.attack("memory", as_program=as_program, pids=[a.processes()[0]], name="a")
+    assert own["proc"], "the probe sees what is its own"
+
+
+def test_s20_shared_memory_of_a_neighbour_stays_closed(company: Company) -> None:
+    a, b = company.a, company.b
+    code = f"<?php $s = shmop_open(0x5ec4e7, 'c', 0600, 99); shmop_write($s, '{CANARY}', 0); echo 'made';"
+    b.put("share.php", code)
+    read = "<?php $s = @shmop_open(0x5ec4e7, 'a', 0, 0); echo $s ? shmop_read($s, 0, 40) : 'closed';"
+    try:
+        assert b.ask("/share.php") == (200, "made")
+        for tenant, seen in ((b, CANARY), (a, "closed")):
+            tenant.put("read-shared.php", read)
+            assert tenant.ask("/read-shared.php")[1].strip("\0") == seen
+        assert CANARY not in json.dumps(a.attack("memory", as_program=True, pids=[]))
+    finally:
+        subprocess.run(("/usr/bin/ipcrm", "-M", "0x5ec4e7"), check=True)
