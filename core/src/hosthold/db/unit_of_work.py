@@ -42,7 +42,7 @@ class UnitOfWork:
     settings: Settings
     registry: PluginRegistry
     clock: Clock
-    rings: dict[tuple[str, str], None] = field(default_factory=dict)
+    rings: dict[str, str] = field(default_factory=dict)
 
     @property
     def connection(self) -> Connection:
@@ -50,8 +50,11 @@ class UnitOfWork:
         return self.session.connection()
 
     def ring(self, kind: str, key: str) -> None:
-        """Ring the worker's doorbell for the row `key` of `kind` once this is committed; never if it is rolled back."""
-        self.rings[(kind, key)] = None
+        """Ring the worker's doorbell for the row `key` of `kind` once this is committed; never if it is rolled back.
+
+        It is rung once for each kind: who hears it does whatever is due of that kind.
+        """
+        self.rings.setdefault(kind, key)
 
 
 class Database:
@@ -78,7 +81,7 @@ class Database:
         with self._unit(self._writer) as uow:
             yield uow
             uow.session.commit()
-        for kind, key in uow.rings:
+        for kind, key in uow.rings.items():
             self.bell.ring(kind, key)
 
     @contextmanager

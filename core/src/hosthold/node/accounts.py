@@ -38,15 +38,14 @@ class AccountFiles:
         self._index: dict[str, dict[str, str]] = {name: {} for name in _FILES}
         self._uids: dict[int, str] = {}
         self._seen: dict[str, tuple[int, int, int] | None] = dict.fromkeys(_FILES)
+        self.refresh()
 
     def lines(self, name: str) -> dict[str, str]:
         """The lines that an account of this name has, by file."""
-        self._refresh()
         return {file: index[name] for file, index in self._index.items() if name in index}
 
     def holder_of(self, uid: int) -> str | None:
         """The name of the user or group that has this number on the machine, in these files or in any other source."""
-        self._refresh()
         if uid in self._uids:
             return self._uids[uid]
         with suppress(KeyError):
@@ -60,7 +59,6 @@ class AccountFiles:
 
         A group counts because programs grant rights by its name: sudo's `%sudo` compares names, whatever the number.
         """
-        self._refresh()
         for file, known in (("passwd", pwd.getpwnam), ("group", grp.getgrnam)):
             if name not in self._index[file]:
                 with suppress(KeyError):
@@ -99,12 +97,13 @@ class AccountFiles:
         folder = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-            self._refresh()
+            self.refresh()
             yield
         finally:
             os.close(folder)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Read again what somebody else changed. Writing does so too; whoever only looks, looks at what was read."""
         for file in _FILES:
             signature = self._signature(file)
             if signature == self._seen[file]:
@@ -158,7 +157,7 @@ class AccountFiles:
             os.fsync(opened.fileno())
         temporary.rename(path)
         self._seen[file] = None
-        self._refresh()
+        self.refresh()
 
 
 def kill_all_of(uid: int) -> None:

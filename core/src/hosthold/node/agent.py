@@ -99,6 +99,7 @@ class NodeAgent:
         with self._lock:
             if self._state is None:
                 raise RuntimeError("the agent was not started")
+            self._accounts.refresh()
             with Tree(self._node.layout) as tree:
                 machine = Machine(self._node, self._state, tree, self._accounts, self._supervisor, self._policy.checks)
                 try:

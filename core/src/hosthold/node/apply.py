@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,8 +26,8 @@ from hosthold.node.journal import (
     ServiceChanged,
 )
 from hosthold.node.plan import Planner, Step, SubjectPlan
-from hosthold.node.probe import probe, run_check
-from hosthold.node.state import Owned, State
+from hosthold.node.probe import Prober, run_check
+from hosthold.node.state import State
 from hosthold.types.node import Node, Owner
 from hosthold.types.resource import Account, Desired, Directory, File, Link, Service
 from hosthold.types.text import AbsolutePath
@@ -73,6 +73,10 @@ class Transaction:
             if isinstance(step.resource, Directory) and step.change.action == "delete"
         ]
         self._steps = [step for step in steps if not _goes_with(step, gone)]
+        self._writes: dict[type, list[tuple[Step, Any]]] = {}
+        for step in sorted(self._steps, key=lambda step: step.resource.key):
+            if step.change.action != "delete":
+                self._writes.setdefault(type(step.resource), []).append((step, step.resource))
         changed = {step.resource.name for step in steps if isinstance(step.resource, Service)}
         self._wakes = len(changed) <= WAKES_AT_MOST
         self._is_large = len(self._steps) >= FLUSHES_AT_ONCE
@@ -150,12 +154,7 @@ class Transaction:
 
     def _written(self, kind: type[R]) -> Iterator[tuple[Step, R]]:
         """What is created or updated of one kind, folders before what is in them."""
-        found = [
-            (step, step.resource)
-            for step in self._steps
-            if isinstance(step.resource, kind) and step.change.action != "delete"
-        ]
-        for step, resource in sorted(found, key=lambda item: item[1].key):
+        for step, resource in self._writes.get(kind, ()):
             self._subject = step.subject
             yield step, resource
         self._subject = None
@@ -260,12 +259,13 @@ class Transaction:
             raise from_service(error, name, None) from error
 
     def _probe(self) -> None:
-        for plan in self._plans:
-            if plan.steps:
-                self._subject = plan.desired.subject
-                for wanted in plan.desired.probes:
-                    if self._wakes or not wanted.wakes:
-                        probe(self._machine.node.listen, wanted, partial(self._raise_failures, plan))
+        with closing(Prober(self._machine.node.listen)) as prober:
+            for plan in self._plans:
+                if plan.steps:
+                    self._subject = plan.desired.subject
+                    for wanted in plan.desired.probes:
+                        if self._wakes or not wanted.wakes:
+                            prober.probe(wanted, partial(self._raise_failures, plan))
         self._subject = None
 
     def _raise_failures(self, plan: SubjectPlan) -> None:
@@ -277,13 +277,12 @@ class Transaction:
     def _verify(self) -> None:
         """The plan must be empty now."""
         machine = self._machine
+        machine.accounts.refresh()
         for plan in self._plans:
             self._raise_failures(plan)
         planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=False)
         for plan in self._plans:
-            owned = machine.state.owned_by(plan.desired.subject) | {
-                resource.key: Owned(resource, planner.declared_digest(resource)) for resource in plan.desired.resources
-            }
+            owned = machine.state.owned_by(plan.desired.subject) | plan.owns
             for step in planner.plan(plan.desired, owned).steps:
                 is_service = isinstance(step.resource, Service)
                 raise NodeFailure(

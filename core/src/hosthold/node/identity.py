@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from hosthold.types.node import Owner
@@ -18,14 +19,14 @@ _CALLS = {
     "x86_64": {"getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306},
     "aarch64": {"getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267},
 }
-_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
 _UNCHANGED = 0xFFFFFFFF
 
 
 def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> int:
     """A raw system call of the calling thread, which may write into a `bytearray`; `OSError` if it fails."""
-    values = [_as_argument(value) for value in arguments]
-    result = int(_libc.syscall(ctypes.c_long(number), *values))
+    result = int(_syscall(ctypes.c_long(number), *map(_as_argument, arguments)))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -43,6 +44,7 @@ def _as_argument(value: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> ctyp
     return (ctypes.c_char * len(value)).from_buffer(value) if isinstance(value, bytearray) else value
 
 
+@cache
 def _numbers() -> dict[str, int]:
     try:
         return _CALLS[platform.machine()]

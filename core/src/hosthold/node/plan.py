@@ -84,9 +84,9 @@ class Planner:
                     is_permanent=True,
                 )
             new = Owned(resource, self.declared_digest(resource))
-            if last is None or last.resource != resource or last.digest != new.digest:
+            if last is None or last.digest != new.digest or last.resource != resource:
                 plan.owns[resource.key] = new
-            step = self._compare(resource, last)
+            step = self._compare(new, last)
             if step is not None:
                 plan.steps.append(step)
         keys = {resource.key for resource in desired.resources}
@@ -107,16 +107,16 @@ class Planner:
             case Directory() | File() | Link():
                 return declared(resource).digest
 
-    def _compare(self, resource: AnyResource, last: Owned | None) -> Step | None:
-        match resource:
-            case Account():
-                return self._compare_account(resource, last)
-            case Service():
-                return self._compare_service(resource, last)
-            case Directory() | File() | Link():
-                return self._compare_path(resource, last)
+    def _compare(self, new: Owned, last: Owned | None) -> Step | None:
+        match new.resource:
+            case Account() as account:
+                return self._compare_account(account, last)
+            case Service() as service:
+                return self._compare_service(service, last)
+            case Directory() | File() | Link() as resource:
+                return self._compare_path(resource, new.digest, last)
 
-    def _compare_path(self, resource: Directory | File | Link, last: Owned | None) -> Step | None:
+    def _compare_path(self, resource: Directory | File | Link, digest: str, last: Owned | None) -> Step | None:
         if not isinstance(resource, Link) and self._tree.home_of(resource.path) is not None:
             is_done = resource.seed and last is not None
             if is_done or self._tree.exists_at_home(resource.path, resource.owner):
@@ -129,7 +129,7 @@ class Planner:
             return self._step("create", resource, None, last)
         if last is None:
             raise _taken(resource, before)
-        if before.digest == declared(resource).digest and not _has_other_quota(resource, last.resource):
+        if before.digest == digest and not _has_other_quota(resource, last.resource):
             return None
         if before.kind != resource.kind:
             raise _taken(resource, before)

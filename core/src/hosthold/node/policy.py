@@ -85,11 +85,11 @@ class Policy:
             judge = _SiteJudge(self, desired, site, state, accounts).judge
         for resource in desired.resources:
             judge(resource)
-            holder = state.owner_of(resource.key)
-            if holder not in (None, desired.subject):
+        for key, holder in state.owners_of(keys).items():
+            if holder != desired.subject:
                 raise NodeFailure(
                     "PathTaken",
-                    f"{resource.key} belongs to {holder}.",
+                    f"{key} belongs to {holder}.",
                     "It becomes free when that one gives it up; it is tried again by itself.",
                 )
         return site

@@ -64,35 +64,46 @@ def run_check(name: str, command: tuple[str, ...]) -> None:
         )
 
 
-def probe(listen: Listen, wanted: Probe, give_up: Callable[[], None]) -> None:
-    """Ask until the answer counts as served; raises `NodeFailure` (`ProbeFailed`) if it does not for some seconds.
+class Prober:
+    """Asks the node's web server, over one connection for as long as the server keeps it open."""
 
-    After each other answer `give_up` is called, which raises what it knows to be the reason.
-    """
-    deadline, pause = time.monotonic() + _PROBE_SECONDS, 0.01
-    while True:
-        found = _answer(listen, wanted)
-        if found in wanted.status:
-            return
-        give_up()
-        if time.monotonic() + pause > deadline:
-            expected = " or ".join(map(str, wanted.status))
-            raise NodeFailure(
-                "ProbeFailed",
-                f"http://{wanted.host}{wanted.path} answers {found}, expected {expected}.",
-                "Look at the logs of the site and of the web server; everything was left as it was.",
-            )
-        time.sleep(pause)
-        pause = min(pause * 2, 0.25)
+    def __init__(self, listen: Listen) -> None:
+        address = listen.address.strip("[]")
+        self._connection = http.client.HTTPConnection(
+            _EVERY_ADDRESS.get(address, address), listen.port, timeout=_REQUEST_SECONDS
+        )
 
+    def probe(self, wanted: Probe, give_up: Callable[[], None]) -> None:
+        """Ask until the answer counts as served; raises `NodeFailure` (`ProbeFailed`) if it does not for some seconds.
 
-def _answer(listen: Listen, wanted: Probe) -> int | str:
-    address = listen.address.strip("[]")
-    connection = http.client.HTTPConnection(_EVERY_ADDRESS.get(address, address), listen.port, timeout=_REQUEST_SECONDS)
-    try:
-        connection.request("GET", wanted.path, headers={"Host": wanted.host, "Connection": "close"})
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        return str(error) or type(error).__name__
-    finally:
-        connection.close()
+        After each other answer `give_up` is called, which raises what it knows to be the reason.
+        """
+        deadline, pause = time.monotonic() + _PROBE_SECONDS, 0.01
+        while True:
+            found = self._answer(wanted)
+            if found in wanted.status:
+                return
+            give_up()
+            if time.monotonic() + pause > deadline:
+                expected = " or ".join(map(str, wanted.status))
+                raise NodeFailure(
+                    "ProbeFailed",
+                    f"http://{wanted.host}{wanted.path} answers {found}, expected {expected}.",
+                    "Look at the logs of the site and of the web server; everything was left as it was.",
+                )
+            time.sleep(pause)
+            pause = min(pause * 2, 0.25)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _answer(self, wanted: Probe) -> int | str:
+        try:
+            self._connection.request("GET", wanted.path, headers={"Host": wanted.host})
+            answer = self._connection.getresponse()
+            answer.read()
+            return answer.status
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()  # the next request opens another one
+            return str(error) or type(error).__name__

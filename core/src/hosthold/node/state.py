@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -77,8 +78,14 @@ class State:
 
     def owner_of(self, key: str) -> str | None:
         """The subject that has the resource with this key."""
-        row = self._connection.execute("SELECT subject FROM resources WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        return self.owners_of([key]).get(key)
+
+    def owners_of(self, keys: Sequence[str]) -> dict[str, str]:
+        """The subjects that have the resources with these keys; a key that nobody has is not among them."""
+        rows = self._connection.execute(
+            "SELECT key, subject FROM resources WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys),)
+        )
+        return dict(rows.fetchall())
 
     def with_key_prefix(self, prefix: str) -> tuple[AnyResource, ...]:
         """All resources whose key starts with `prefix`, in the order of their keys."""

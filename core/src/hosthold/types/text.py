@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any, Self
 
 import idna
@@ -125,10 +126,16 @@ _PATH = re.compile(r"[A-Za-z0-9._@:+~,=-]+")
 
 def _checked_components(components: list[str]) -> None:
     for component in components:
-        if component in ("", ".", ".."):
-            raise ValueError("has an empty part, or one that is '.' or '..'")
-        if len(component) > 255 or not _PATH.fullmatch(component):
-            raise ValueError("has a part with other characters than letters, digits and ._@:+~,=-, or longer than 255")
+        _check_component(component)
+
+
+@lru_cache(4096)
+def _check_component(component: str) -> None:
+    """Remembered: most parts of paths are the same for all sites."""
+    if component in ("", ".", ".."):
+        raise ValueError("has an empty part, or one that is '.' or '..'")
+    if len(component) > 255 or not _PATH.fullmatch(component):
+        raise ValueError("has a part with other characters than letters, digits and ._@:+~,=-, or longer than 255")
 
 
 class AbsolutePath(ValidatedText):

@@ -10,7 +10,7 @@ import structlog
 from pydantic import BaseModel
 from sqlalchemy import delete, exists, select, update
 
-from hosthold.db.unit_of_work import Database
+from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.hookspecs import MODULES
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.retry import pause_ms
@@ -31,6 +31,8 @@ KEPT = timedelta(days=30)
 PENDING, DONE, PARKED, ABSENT = "pending", "done", "parked", "absent"
 
 _BATCH = 200
+_AT_ONCE = 50
+"""Deliveries that share their claim and their end: a worker that dies among them makes all of these again."""
 
 log = structlog.get_logger()
 
@@ -47,9 +49,9 @@ class Deliverer:
         """Make out deliveries for new events, make every delivery that is due, and say how many were tried."""
         self._make_out()
         tried = 0
-        while (claim := self._claim()) is not None:
-            self._deliver(*claim)
-            tried += 1
+        while claims := self._claim():
+            self._deliver(claims)
+            tried += len(claims)
         return tried
 
     def readmit(self) -> None:
@@ -102,46 +104,58 @@ class Deliverer:
                             )
                         )
 
-    def _claim(self) -> tuple[DeliveryRow, EventRow] | None:
+    def _claim(self) -> list[tuple[DeliveryRow, EventRow]]:
+        """Deliveries that are due, all for one plugin: a plugin that takes long holds up its own alone."""
         with self._database.read() as uow:
             due = select(DeliveryRow).where(DeliveryRow.state == PENDING, is_free(DeliveryRow, uow.clock()))
-            if uow.session.scalar(due.with_only_columns(DeliveryRow.id).limit(1)) is None:
-                return None
+            plugin = uow.session.scalar(due.with_only_columns(DeliveryRow.plugin).order_by(DeliveryRow.due_at).limit(1))
+            if plugin is None:
+                return []
         with self._database.write() as uow:
-            row = uow.session.scalar(due.order_by(DeliveryRow.due_at).limit(1).with_for_update(skip_locked=True))
-            if row is None:
-                return None
-            take(row, uow.clock())
-            row.attempts += 1
-            return row, uow.session.scalars(select(EventRow).where(EventRow.id == row.event_id)).one()
+            query = due.where(DeliveryRow.plugin == plugin).order_by(DeliveryRow.due_at).limit(_AT_ONCE)
+            rows = list(uow.session.scalars(query.with_for_update(skip_locked=True)))
+            for row in rows:
+                take(row, uow.clock())
+                row.attempts += 1
+            wanted = select(EventRow).where(EventRow.id.in_([row.event_id for row in rows]))
+            events = {event.id: event for event in uow.session.scalars(wanted)}
+            return [(row, events[row.event_id]) for row in rows]
 
-    def _deliver(self, claim: DeliveryRow, event: EventRow) -> None:
-        if claim.plugin not in self._registry.implementing(event.name):
-            self._settle(
-                claim,
-                event,
-                ABSENT,
-                f"The plugin {claim.plugin} is not here, or no longer listens to "
-                f"{event.name}. Install and enable it, and restart the worker; then this is delivered.",
+    def _deliver(self, claims: list[tuple[DeliveryRow, EventRow]]) -> None:
+        """Hand each event to its plugin; what became of all is written down together."""
+        with kept(self._database, [delivery for delivery, _ in claims]):
+            found = [(delivery, event, *self._told(delivery, event)) for delivery, event in claims]
+        with self._database.write() as uow:
+            settled = [each for each in found if self._settle(uow, each[0], *each[2:])]
+        for delivery, event, state, error in settled:
+            self._log(delivery, event, state, error)
+
+    def _told(self, delivery: DeliveryRow, event: EventRow) -> tuple[str, str]:
+        """Tell the plugin; the state that the delivery has then, and what went wrong."""
+        if delivery.plugin not in self._registry.implementing(event.name):
+            return ABSENT, (
+                f"The plugin {delivery.plugin} is not here, or no longer listens to "
+                f"{event.name}. Install and enable it, and restart the worker; then this is delivered."
             )
-            return
         try:
-            with kept(self._database, claim):
-                self._registry.call_plugin(claim.plugin, event.name, **arguments(event))
+            self._registry.call_plugin(delivery.plugin, event.name, **arguments(event))
         except Exception as error:
-            self._settle(claim, event, PENDING if claim.attempts < MAX_ATTEMPTS else PARKED, describe(error))
-        else:
-            self._settle(claim, event, DONE, "")
+            return PENDING if delivery.attempts < MAX_ATTEMPTS else PARKED, describe(error)
+        return DONE, ""
 
-    def _settle(self, claim: DeliveryRow, event: EventRow, state: str, error: str) -> None:
-        with self._database.write() as uow:
-            row = held(uow, claim)
-            if row is None:
-                return
-            row.state = state
-            row.last_error = error
-            row.lease_until = 0
-            row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
+    def _settle(self, uow: UnitOfWork, claim: DeliveryRow, state: str, error: str) -> bool:
+        """Whether the delivery was still ours to settle."""
+        row = held(uow, claim)
+        if row is None:
+            return False
+        row.state = state
+        row.last_error = error
+        row.lease_until = 0
+        row.due_at = uow.clock() + pause_ms(claim.attempts, self._random) if state == PENDING else None
+        return True
+
+    @staticmethod
+    def _log(claim: DeliveryRow, event: EventRow, state: str, error: str) -> None:
         (log.info if state == DONE else log.warning)(
             "event delivered" if state == DONE else "event not delivered",
             hook=event.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -49,19 +49,18 @@ def held(uow: UnitOfWork, claim: Row) -> Row | None:
 
 
 @contextmanager
-def kept(database: Database, claim: Any) -> Iterator[None]:
-    """Renew a lease for as long as the body runs; it ends by itself soon after the process does."""
+def kept(database: Database, claims: Sequence[Any]) -> Iterator[None]:
+    """Renew leases for as long as the body runs; they end by themselves soon after the process does."""
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(LEASE_MS / 3000):
             try:
                 with database.write() as uow:
-                    row = held(uow, claim)
-                    if row is not None:
+                    for row in filter(None, (held(uow, claim) for claim in claims)):
                         row.lease_until = uow.clock() + LEASE_MS
-            except Exception as error:  # the database is away; if the lease runs out, the fence protects the row
-                log.warning("lease not renewed", table=claim.__tablename__, cause=type(error).__name__)
+            except Exception as error:  # the database is away; if a lease runs out, the fence protects the row
+                log.warning("lease not renewed", table=claims[0].__tablename__, cause=type(error).__name__)
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)
     thread.start()

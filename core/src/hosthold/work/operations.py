@@ -207,7 +207,7 @@ class Operations:
                     "Each worker that began this operation stopped in the middle of it.",
                     hint="Look into the workers' logs for the cause, then ask for it again.",
                 )
-            with kept(self._database, claim):
+            with kept(self._database, [claim]):
                 result = self._handlers[claim.kind](run)
         except LeaseLost as error:
             log.warning("operation taken over", operation=claim.id, kind=claim.kind, cause=error.detail)

@@ -71,7 +71,7 @@ class Schedule:
     def _run(self, claim: ScheduleRow) -> None:
         error = ""
         try:
-            with kept(self._database, claim):
+            with kept(self._database, [claim]):
                 self._jobs[claim.name].run()
         except Exception as failure:
             error = describe(failure)
