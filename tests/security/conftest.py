@@ -28,8 +28,8 @@ class Tenant:
         self.domain: str = site["domain"]
         self.name: str = site["name"]
         self.folder: Path = platform.state / "sites" / self.name
-        self.home = self.folder / "home"
-        self.public = self.home / "public"
+        self.home: Path = self.folder / "home"
+        self.public: Path = self.home / "public"
         self.uid: int = self.home.stat().st_uid
         for script in ATTACKS.glob("*.php"):
             self.put(f"attack/{script.name}", script.read_text())

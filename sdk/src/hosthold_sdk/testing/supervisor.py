@@ -1,0 +1,398 @@
+"""What every supervisor driver must do, as tests: subclass `SupervisorConformance` and give it two fixtures.
+
+`node` is a node whose folders are there; `driver` is the driver, attached to nothing. Real programs are started, as
+users whose numbers begin at `first_uid`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from hosthold_sdk import Node, Owner, Service, SupervisorDriver, Unavailable, UnixSocket
+
+PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
+SERVER = r"""
+import os, select, signal, socket, sys, time
+told, tell = os.pipe()
+os.set_blocking(tell, False)
+signal.set_wakeup_fd(tell)
+signal.signal(signal.SIGTERM, lambda *_: None)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+listener = socket.socket(fileno=3)
+assert listener.getblocking() and os.get_blocking(3)
+while told not in select.select([listener, told], [], [])[0]:
+    connection, _ = listener.accept()
+    if os.fork() == 0:
+        request = connection.recv(100).decode()
+        if request.startswith("work"):
+            time.sleep(float(request.split()[1]))
+        groups = ",".join(map(str, os.getgroups())) or "-"
+        variables = ",".join(sorted(os.environ))
+        no_new = open("/proc/self/status").read().split("NoNewPrivs:")[1].split()[0]
+        owner, stdin = f"{os.getuid()}:{os.getgid()}", os.readlink("/proc/self/fd/0")
+        facts = (os.getppid(), owner, groups, variables, stdin, no_new)
+        connection.sendall("\n".join((sys.argv[1], *map(str, facts))).encode())
+        os._exit(0)
+    connection.close()
+"""
+"""Answers each connection with a child, as php-fpm does."""
+_FAILING = (PYTHON, "-S", "-c", "raise SystemExit('There is no such thing')")
+_HOLDER = """
+import importlib, sys, time
+from hosthold_sdk import Node, Service
+module, name, settings, node, *services = sys.argv[1:]
+driver = getattr(importlib.import_module(module), name)
+supervisor = driver(driver.settings_model.model_validate_json(settings))
+services = tuple(Service.model_validate_json(text) for text in services)
+supervisor.attach(Node.model_validate_json(node), services)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+class SupervisorConformance:
+    """The behaviour that the node relies on."""
+
+    first_uid: ClassVar[int]
+    more_variables: ClassVar[frozenset[str]] = frozenset()
+    """What programs find in their environment besides what was declared, `LANG` and `PATH`."""
+
+    def service(self, node: Node, version: str = "one", *, name: str = "server", **changes: Any) -> Service:
+        """A service that answers with what it is; always awake."""
+        return Service(
+            name=name,
+            command=(PYTHON, "-S", "-c", SERVER, version),
+            owner=self.user(node),
+            socket=UnixSocket(path=node.layout.sockets.child(f"{name}.sock"), owner=node.root, mode=0o600),
+        ).model_copy(update=changes)
+
+    def sleeper(self, node: Node, version: str = "one", *, idle_seconds: int = 1, **changes: Any) -> Service:
+        """A service that answers with what it is, and sleeps otherwise."""
+        return self.service(node, version, idle_seconds=idle_seconds, **changes)
+
+    def user(self, node: Node, number: int = 0) -> Owner:
+        """One of the users whom services run as."""
+        return node.owner_of(self.first_uid + number)
+
+    @pytest.fixture
+    def supervisor(self, node: Node, driver: SupervisorDriver[Any]) -> Iterator[SupervisorDriver[Any]]:
+        """The driver, attached to a node without services; it leaves nothing behind."""
+        driver.attach(node, ())
+        yield driver
+        driver.end()
+        assert not any(Path(node.layout.sockets).iterdir())
+
+    def test_a_service_runs_with_its_own_identity_and_nothing_else(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        service = self.service(node, r"""a "b" 'c' \d $HOME %n""", environment=(("DECLARED", "yes"),))
+        supervisor.start(service)
+        version, _, owner, groups, variables, stdin, no_new_privileges = ask(service)
+        assert version == service.command[-1]
+        assert owner == f"{service.owner.uid}:{service.owner.gid}"
+        if os.geteuid() == 0:
+            assert groups in ("-", str(service.owner.gid))
+        assert set(variables.split(",")) == {"DECLARED", "LANG", "PATH"} | self.more_variables
+        assert (stdin, no_new_privileges) == ("/dev/null", "1")
+        assert supervisor.known(["server", "other"]) == {"server": service}
+        assert service.socket is not None
+        assert Path(service.socket.path).stat().st_mode & 0o777 == 0o600
+
+    def test_the_same_definition_is_left_alone_and_another_replaces_it(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        service = self.service(node)
+        supervisor.start(service)
+        pid = pid_of(service)
+        supervisor.start(service)
+        assert pid_of(service) == pid
+        supervisor.start(self.service(node, "two"))
+        assert ask(service)[0] == "two"
+        assert not is_alive(pid)
+
+    @pytest.mark.parametrize("idle_seconds", [None, 60])
+    def test_r12_no_connection_is_lost_while_one_program_replaces_another(
+        self, node: Node, supervisor: SupervisorDriver[Any], idle_seconds: int | None
+    ) -> None:
+        service = self.service(node, idle_seconds=idle_seconds)
+        supervisor.start(service)
+        with asking(service) as answers:
+            for version in ("two", "three"):
+                supervisor.start(self.service(node, version, idle_seconds=idle_seconds))
+                assert ask(service)[0] == version
+            supervisor.restart("server")
+            assert ask(service)[0] == "three"
+        assert set(answers) <= {"one", "two", "three"}
+
+    def test_a_program_that_ends_at_once_is_reported_with_its_last_words(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        with pytest.raises(Unavailable, match="There is no such thing"):
+            supervisor.start(self.service(node, command=_FAILING))
+        assert supervisor.known(["server"]) == {}
+        assert not any(Path(node.layout.sockets).iterdir())
+        supervisor.start(self.service(node))
+        assert ask(self.service(node))[0] == "one"
+
+    @pytest.mark.parametrize("idle_seconds", [None, 60])
+    def test_a_failed_replacement_leaves_the_old_process_serving(
+        self, node: Node, supervisor: SupervisorDriver[Any], idle_seconds: int | None
+    ) -> None:
+        service = self.service(node, idle_seconds=idle_seconds)
+        supervisor.start(service)
+        pid = pid_of(service)
+        with pytest.raises(Unavailable, match="There is no such thing"):
+            supervisor.start(self.service(node, command=_FAILING, idle_seconds=idle_seconds))
+        assert pid_of(service) == pid
+        assert supervisor.known(["server"]) == {"server": service}
+        supervisor.restart("server")
+        assert ask(service)[0] == "one"
+
+    def test_stopping_ends_all_processes_of_the_service(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        program = (
+            "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\npid = os.fork()\n"
+            "if pid == 0: os.setsid()\nprint(pid if pid else '', flush=True) or time.sleep(1000)"
+        )
+        log = node.layout.state.child("log")
+        supervisor.start(Service(name="fork", command=(PYTHON, "-c", program), owner=self.user(node), log=log))
+        until(lambda: Path(log).read_text().strip())
+        child = int(Path(log).read_text())
+        supervisor.stop("fork")
+        assert not is_alive(child)
+        assert supervisor.known(["fork"]) == {}
+        supervisor.stop("fork")
+
+    def test_a_service_that_dies_is_started_again(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        service = self.service(node)
+        supervisor.start(service)
+        pid = pid_of(service)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_alive(pid))
+        assert pid_of(service) != pid, "the socket stayed bound meanwhile"
+
+    def test_restart_keeps_the_socket_bound(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        service = self.service(node)
+        supervisor.start(service)
+        assert service.socket is not None
+        inode, pid = Path(service.socket.path).stat().st_ino, pid_of(service)
+        supervisor.restart("server")
+        assert pid_of(service) != pid
+        assert Path(service.socket.path).stat().st_ino == inode
+        with pytest.raises(Unavailable):
+            supervisor.restart("unknown")
+
+    def test_reload_sends_the_declared_signal(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        log = node.layout.state.child("log")
+        program = (
+            "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: print('again', flush=True))\n"
+            "print('here', flush=True)\nwhile True: time.sleep(1)"
+        )
+        command = (PYTHON, "-c", program)
+        supervisor.start(Service(name="r", command=command, owner=self.user(node), log=log, reload="HUP"))
+        until(lambda: Path(log).read_text() == "here\n")
+        supervisor.reload("r")
+        until(lambda: Path(log).read_text() == "here\nagain\n")
+
+    def test_a_service_sleeps_until_its_first_connection_and_again_when_idle(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        service = self.sleeper(node)
+        supervisor.start(service)
+        assert supervisor.known(["server", "other"]) == {"server": service}
+        first = pid_of(service)
+        assert pid_of(service) == first, "one process serves as long as there is work"
+        until(lambda: not is_alive(first))
+        assert supervisor.known(["server"]) == {"server": service}
+        assert pid_of(service) != first
+        assert supervisor.failures() == {}
+
+    def test_work_keeps_a_service_awake(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        service = self.sleeper(node)
+        supervisor.start(service)
+        assert ask(service, "work 3")[0] == "one"
+
+    def test_no_connection_is_lost_while_a_service_falls_asleep(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        service = self.sleeper(node)
+        supervisor.start(service)
+        seen: set[int] = set()
+        pauses = cycle((1.0, 1.1, 1.2, 1.3, 1.4))
+        while len(seen) < 3:
+            seen.add(pid_of(service))
+            time.sleep(next(pauses))  # the next one comes just before it is told to end, meanwhile, or after that
+
+    def test_a_sleeping_service_wakes_with_its_newest_definition(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        supervisor.start(self.sleeper(node, "one"))
+        supervisor.start(self.sleeper(node, "two"))
+        supervisor.reload("server")
+        supervisor.restart("server")
+        assert supervisor.known(["server"]) == {"server": self.sleeper(node, "two")}
+        assert ask(self.sleeper(node))[0] == "two"
+
+    def test_a_program_that_cannot_run_refuses_its_visitors_and_is_told(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        bad = self.sleeper(node, command=_FAILING, idle_seconds=60)
+        supervisor.start(bad)
+        for _ in range(2):
+            with suppress(ConnectionError, FileNotFoundError):
+                assert ask(bad) == [""]
+        until(supervisor.failures)
+        assert supervisor.failures() == {"server": "There is no such thing"}
+        good = self.sleeper(node, idle_seconds=60)
+        supervisor.start(good)
+        assert ask(good)[0] == "one"
+        until(lambda: supervisor.failures() == {})
+
+    def test_a_killed_program_is_woken_by_the_next_connection(
+        self, node: Node, supervisor: SupervisorDriver[Any]
+    ) -> None:
+        service = self.sleeper(node, idle_seconds=60)
+        supervisor.start(service)
+        pid = pid_of(service)
+        time.sleep(0.6)  # it has shown that it works
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_alive(pid))
+        assert pid_of(service) != pid
+
+    @pytest.mark.parametrize("is_awake", [False, True])
+    def test_stopping_unbinds_and_forgets(self, node: Node, supervisor: SupervisorDriver[Any], is_awake: bool) -> None:
+        service = self.sleeper(node, idle_seconds=60)
+        supervisor.start(service)
+        pid = pid_of(service) if is_awake else None
+        supervisor.stop("server")
+        assert not any(Path(node.layout.sockets).iterdir())
+        assert supervisor.known(["server"]) == {}
+        assert pid is None or not is_alive(pid)
+
+    def test_a_name_that_is_used_again_is_another_service(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        for number in (0, 1):
+            service = self.sleeper(node, owner=self.user(node, number), idle_seconds=60)
+            supervisor.start(service)
+            assert ask(service)[2] == f"{service.owner.uid}:{service.owner.gid}"
+            supervisor.stop("server")
+
+    def test_waking_by_hand_starts_the_program_once(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        service = self.sleeper(node, idle_seconds=60)
+        supervisor.start(service)
+        supervisor.wake("server")
+        supervisor.wake("server")
+        supervisor.wake("unknown")
+        assert len({pid_of(service) for _ in range(5)}) == 1
+
+    def test_r31_a_killed_node_loses_nothing_and_the_next_one_finds_all(
+        self, node: Node, driver: SupervisorDriver[Any]
+    ) -> None:
+        asleep = self.sleeper(node, name="asleep", idle_seconds=60)
+        awake = self.sleeper(node, name="awake", idle_seconds=60, owner=self.user(node, 1))
+        changed = self.service(node, name="changed", owner=self.user(node, 2))
+        gone = self.service(node, name="gone", owner=self.user(node, 3))
+        services = (asleep, awake, changed, gone)
+        with self.killed_node(driver, node, services) as kill:
+            pids = {service.name: pid_of(service) for service in (awake, changed, gone)}
+            kill()
+        assert pid_of(awake) == pids["awake"], "who is awake serves on"
+        answers: list[list[str]] = []
+        visitors = [threading.Thread(target=lambda: answers.append(ask(asleep))) for _ in range(5)]
+        for visitor in visitors:
+            visitor.start()
+        changed = self.service(node, "two", name="changed", owner=changed.owner)
+        driver.attach(node, (asleep, awake, changed))
+        try:
+            for visitor in visitors:
+                visitor.join()
+            assert [answer[0] for answer in answers] == ["one"] * 5
+            assert pid_of(awake) == pids["awake"]
+            assert ask(changed)[0] == "two"
+            assert not is_alive(pids["gone"])
+            assert len([*Path(node.layout.sockets).iterdir()]) == 3
+            time.sleep(0.6)  # it has shown that it works
+            os.kill(pids["awake"], signal.SIGKILL)
+            until(lambda: not is_alive(pids["awake"]))
+            assert pid_of(awake) != pids["awake"], "it is watched as if it had been started now"
+        finally:
+            driver.end()
+        assert not any(Path(node.layout.sockets).iterdir())
+
+    @contextmanager
+    def killed_node(
+        self, driver: SupervisorDriver[Any], node: Node, services: tuple[Service, ...]
+    ) -> Iterator[Callable[[], None]]:
+        """A process that attached the driver to the node; it ends by being killed."""
+        texts = (driver.settings.model_dump_json(), *(value.model_dump_json() for value in (node, *services)))
+        command = (sys.executable, "-c", _HOLDER, type(driver).__module__, type(driver).__name__, *texts)
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield process.kill
+            process.kill()
+
+
+def ask(service: Service, request: str = "hello") -> list[str]:
+    """What the service answers: its version, pid, owner, groups, variables, standard input, no-new-privileges."""
+    assert service.socket is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(service.socket.path)
+        client.sendall(request.encode())
+        return client.makefile().read().split("\n")
+
+
+def pid_of(service: Service) -> int:
+    """The process that answers."""
+    return int(ask(service)[1])
+
+
+@contextmanager
+def asking(service: Service) -> Iterator[list[str]]:
+    """Ask all the time; the versions that answered. An error fails the test."""
+    answers: list[str] = []
+    errors: list[OSError] = []
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.is_set():
+            try:
+                answers.append(ask(service)[0])
+            except OSError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        is_over.set()
+        thread.join()
+    assert errors == []
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    """Look again and again until it is so; fails the test after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
