@@ -22,6 +22,8 @@ PROGRAMS = {
     f"{CORE}/node/log_splitter.py": "names the type of the program that it has started",
     f"{CORE}/node/process.py": "runs the services of sites",
     "examples/single_node/demo.py": "starts the platform",
+    "plugins/supervisor_systemd/src/hosthold_supervisor_systemd/journal.py": "asks journald what a service said",
+    "sdk/src/hosthold_sdk/testing/supervisor.py": "starts a node that a test kills",
 }
 """Who may start a program, and why."""
 FORKS = {f"{CORE}/web/server.py": "more web processes share one socket"}

@@ -22,7 +22,12 @@ def imported_modules(source: Path) -> Iterator[str]:
 
 
 def test_there_are_plugins_to_look_at() -> None:
-    assert {source.relative_to(ROOT).parts[1] for source in SOURCES} >= {"webserver_nginx", "php_fpm", "hello_plugin"}
+    assert {source.relative_to(ROOT).parts[1] for source in SOURCES} >= {
+        "webserver_nginx",
+        "php_fpm",
+        "supervisor_systemd",
+        "hello_plugin",
+    }
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: str(source.relative_to(ROOT)))

@@ -14,7 +14,10 @@ import pytest
 
 from .tutorial import ROOT, commands, files
 
-MEMBERS = ("hosthold", "hosthold_sdk", "hosthold_webserver_nginx", "hosthold_php_fpm", "hosthold_hello_plugin")
+MEMBERS = (
+    "hosthold", "hosthold_sdk", "hosthold_webserver_nginx", "hosthold_php_fpm", "hosthold_supervisor_systemd",
+    "hosthold_hello_plugin",
+)  # fmt: skip
 LIST_RECORDS = """
 import json
 from hosthold.plugins.discovery import PluginSettingsSource, discover
@@ -76,9 +79,11 @@ def test_installed_plugins_and_drivers_are_discovered(
     assert {
         ("plugin", "hello_plugin"),
         ("plugin", "php_fpm"),
+        ("plugin", "supervisor_systemd"),
         ("plugin", "webserver_nginx"),
         ("driver:runtime", "php"),
         ("driver:supervisor", "process"),
+        ("driver:supervisor", "systemd"),
         ("driver:webserver", "nginx"),
     } == set(states)
     assert set(states.values()) <= {"ready", "not installed"}, records

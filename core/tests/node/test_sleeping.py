@@ -6,8 +6,6 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,29 +99,6 @@ def node(place: Path) -> Node:
     return made
 
 
-def test_a_service_sleeps_until_its_first_connection_and_again_when_idle(
-    node: Node, supervisor: ProcessSupervisor
-) -> None:
-    service = _service(node)
-    supervisor.start(service)
-    assert _sleeps(supervisor)
-    assert supervisor.known(["sleeper", "other"]) == {"sleeper": service}
-    version, first, uid = _ask(service)
-    assert (version, int(uid)) == ("one", service.owner.uid)
-    assert _ask(service)[1] == first, "one process serves as long as there is work"
-    _until(lambda: _sleeps(supervisor))
-    assert not _is_alive(int(first))
-    assert supervisor.known(["sleeper"]) == {"sleeper": service}
-    assert _ask(service)[1] != first
-    assert supervisor.failures() == {}
-
-
-def test_work_keeps_a_service_awake(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _service(node)
-    supervisor.start(service)
-    assert _ask(service, "work 3")[0] == "one"
-
-
 def test_no_connection_is_lost_however_often_the_service_falls_asleep(
     node: Node, supervisor: ProcessSupervisor
 ) -> None:
@@ -139,123 +114,6 @@ def test_no_connection_is_lost_however_often_the_service_falls_asleep(
             supervisor._look_if_idle("sleeper", -1)
     assert all(answer[0] == "one" for answer in answers)
     assert len({answer[1] for answer in answers}) > 10
-
-
-def test_a_sleeping_service_wakes_with_its_newest_definition(node: Node, supervisor: ProcessSupervisor) -> None:
-    supervisor.start(_service(node, "one"))
-    supervisor.start(_service(node, "two"))
-    assert _sleeps(supervisor)
-    assert _ask(_service(node))[0] == "two"
-
-
-def test_one_that_is_awake_is_replaced_while_it_is_asked(node: Node, supervisor: ProcessSupervisor) -> None:
-    supervisor.start(_service(node, "one", idle=60))
-    assert _ask(_service(node))[0] == "one"
-    answers: list[str] = []
-    stop = threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            answers.append(_ask(_service(node))[0])
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    for version in ("two", "three"):
-        supervisor.start(_service(node, version, idle=60))
-        assert _ask(_service(node))[0] == version
-    stop.set()
-    asking.join()
-    assert set(answers) <= {"one", "two", "three"}
-
-
-def test_a_program_that_cannot_run_refuses_its_visitors_at_once_and_is_told(
-    node: Node, supervisor: ProcessSupervisor
-) -> None:
-    bad = _service(node).model_copy(
-        update={"command": (PYTHON, "-S", "-c", "raise SystemExit('There is no such thing')")}
-    )
-    supervisor.start(bad)
-    with suppress(ConnectionResetError, BrokenPipeError):
-        assert _ask(bad) == [""]
-    _until(supervisor.failures)
-    assert supervisor.failures() == {"sleeper": "There is no such thing"}
-    with suppress(ConnectionResetError, BrokenPipeError):
-        assert _ask(bad) == [""]
-    good = _service(node)
-    supervisor.start(good)
-    assert _ask(good)[0] == "one"
-    time.sleep(0.6)
-    assert supervisor.failures() == {}
-
-
-def test_a_killed_program_is_woken_by_the_next_connection(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _service(node, idle=60)
-    supervisor.start(service)
-    pid = int(_ask(service)[1])
-    time.sleep(0.6)
-    os.kill(pid, signal.SIGKILL)
-    _until(lambda: not _is_alive(pid))
-    assert int(_ask(service)[1]) != pid
-
-
-def test_stopping_unbinds_and_forgets(node: Node, supervisor: ProcessSupervisor) -> None:
-    for is_awake in (False, True):
-        service = _service(node)
-        supervisor.start(service)
-        pid = int(_ask(service)[1]) if is_awake else 0
-        supervisor.stop("sleeper")
-        assert not Path(service.socket.path if service.socket else "").exists()
-        assert supervisor.known(["sleeper"]) == {}
-        assert not _is_alive(pid) if pid else True
-
-
-def test_waking_by_hand_starts_the_program_once(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _service(node, idle=60)
-    supervisor.start(service)
-    supervisor.wake("sleeper")
-    supervisor.wake("sleeper")
-    supervisor.wake("unknown")
-    _until(lambda: "sleeper" in supervisor._running)
-    pid = supervisor._running["sleeper"].pid
-    assert int(_ask(service)[1]) == pid
-
-
-HOLDER = """
-import sys, time
-from hosthold.node.program import ProcessSettings
-from hosthold.node.supervisor import ProcessSupervisor
-from hosthold.types.node import Node
-from hosthold.types.resource import Service
-supervisor = ProcessSupervisor(ProcessSettings())
-services = tuple(Service.model_validate_json(text) for text in sys.argv[2:])
-supervisor.attach(Node.model_validate_json(sys.argv[1]), services)
-print("ready", flush=True)
-time.sleep(600)
-"""
-
-
-def test_r31_sockets_and_what_waits_in_them_survive_a_killed_node(node: Node) -> None:
-    asleep, awake = _service(node), _service(node, name="awake", idle=60, owner=node.owner_of(FIRST + 32))
-    arguments = [item.model_dump_json() for item in (node, asleep, awake)]
-    with subprocess.Popen([sys.executable, "-c", HOLDER, *arguments], stdout=subprocess.PIPE, text=True) as killed:
-        assert killed.stdout is not None
-        assert killed.stdout.readline() == "ready\n"
-        pid = int(_ask(awake)[1])
-        killed.kill()
-    assert int(_ask(awake)[1]) == pid, "who is awake serves on"
-    answers: list[list[str]] = []
-    waiting = [threading.Thread(target=lambda: answers.append(_ask(asleep))) for _ in range(5)]
-    for thread in waiting:
-        thread.start()
-    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
-    supervisor.attach(node, (asleep, awake))
-    try:
-        for thread in waiting:
-            thread.join()
-        assert [answer[0] for answer in answers] == ["one"] * 5
-        assert int(_ask(awake)[1]) == pid
-    finally:
-        supervisor.end()
 
 
 def test_r31_a_node_that_lets_go_and_comes_back_loses_nothing(node: Node) -> None:

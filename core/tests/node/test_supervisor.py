@@ -7,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosthold.errors import Unavailable
 from hosthold.node.process import _runs_as, bind_listener, kill_user, open_output, pids
 from hosthold.node.program import ProcessSettings
 from hosthold.node.supervisor import ProcessSupervisor
@@ -72,103 +70,6 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def test_a_service_runs_with_its_own_identity_and_nothing_else(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _echo(node, environment=(("DECLARED", "yes"),))
-    supervisor.start(service)
-    version, _, owner, groups, variables, stdin, no_new_privileges = _ask(service)
-    assert version == "one"
-    assert owner == f"{service.owner.uid}:{service.owner.gid}"
-    if os.geteuid() == 0:
-        assert groups == "[]"
-    assert variables == "DECLARED,HOSTHOLD_SERVICE,LANG,PATH"
-    assert (stdin, no_new_privileges) == ("/dev/null", "1")
-    assert supervisor.known(["echo"]) == {"echo": service}
-    assert service.socket is not None
-    assert Path(service.socket.path).stat().st_mode & 0o777 == 0o600
-
-
-def test_the_same_definition_is_left_alone_and_another_replaces_without_a_refused_connection(
-    node: Node, supervisor: ProcessSupervisor
-) -> None:
-    first = _echo(node)
-    supervisor.start(first)
-    pid = _ask(first)[1]
-    supervisor.start(first)
-    assert _ask(first)[1] == pid
-    second = _echo(node, "two")
-    supervisor.start(second)
-    assert _ask(second)[0] == "two"
-    assert not _is_alive(int(pid))
-
-
-def test_a_program_that_ends_at_once_is_reported_with_its_last_words(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = Service(
-        name="bad", command=(PYTHON, "-c", "import sys; sys.exit('[emerg] no such luck')"), owner=node.root
-    )
-    with pytest.raises(Unavailable, match="no such luck"):
-        supervisor.start(service)
-    assert supervisor.known(["echo"]) == {}
-    assert list(Path(node.layout.run, "services").iterdir()) == []
-
-
-def test_a_failed_replacement_leaves_the_old_process_serving(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _echo(node)
-    supervisor.start(service)
-    with pytest.raises(Unavailable):
-        supervisor.start(_echo(node, command=(PYTHON, "-c", "raise SystemExit(1)")))
-    assert _ask(service)[0] == "one"
-    assert supervisor.known(["echo"]) == {"echo": service}
-
-
-def test_stopping_ends_all_processes_of_the_service(node: Node, supervisor: ProcessSupervisor) -> None:
-    program = (
-        "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\npid = os.fork()\n"
-        "print(pid if pid else '', flush=True) or time.sleep(1000)"
-    )
-    log = node.layout.state.child("log")
-    supervisor.start(Service(name="fork", command=(PYTHON, "-c", program), owner=node.root, log=log))
-    _until(lambda: Path(log).read_text().strip())
-    child = int(Path(log).read_text())
-    supervisor.stop("fork")
-    assert not _is_alive(child)
-    assert list(Path(node.layout.run, "services").iterdir()) == []
-    supervisor.stop("fork")
-
-
-def test_a_service_that_dies_is_started_again(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _echo(node)
-    supervisor.start(service)
-    pid = int(_ask(service)[1])
-    os.kill(pid, signal.SIGKILL)
-    _until(lambda: not _is_alive(pid))
-    assert int(_ask(service)[1]) != pid  # the socket stayed bound meanwhile
-
-
-def test_restart_keeps_the_socket_bound(node: Node, supervisor: ProcessSupervisor) -> None:
-    service = _echo(node)
-    supervisor.start(service)
-    assert service.socket is not None
-    inode = Path(service.socket.path).stat().st_ino
-    before = _ask(service)[1]
-    supervisor.restart("echo")
-    assert _ask(service)[1] != before
-    assert Path(service.socket.path).stat().st_ino == inode
-
-
-def test_reload_sends_the_declared_signal(node: Node, supervisor: ProcessSupervisor) -> None:
-    log = node.layout.state.child("log")
-    program = """
-        import signal, time
-        signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))
-        while True: time.sleep(1)
-    """
-    supervisor.start(
-        Service(name="r", command=(PYTHON, "-c", textwrap.dedent(program)), owner=node.root, log=log, reload="HUP")
-    )
-    supervisor.reload("r")
-    _until(lambda: Path(log).read_text() == "again\n")
 
 
 def test_a_socket_path_longer_than_an_address_works(place: Path) -> None:
@@ -246,23 +147,6 @@ def test_services_of_a_killed_node_are_adopted_and_strays_ended(node: Node) -> N
     finally:
         supervisor.end()
     assert [*Path(node.layout.sockets).iterdir()] == []
-
-
-def test_a_service_of_a_killed_node_with_another_definition_is_replaced(node: Node) -> None:
-    old, new = _echo(node), _echo(node, "two")
-    arguments = [item.model_dump_json() for item in (node, old)]
-    with subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE, text=True) as killed:
-        assert killed.stdout is not None
-        killed.stdout.readline()
-        killed.kill()
-    pid = int(_ask(old)[1])
-    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
-    supervisor.attach(node, (new,))
-    try:
-        assert not _is_alive(pid)
-        assert _ask(new)[0] == "two"
-    finally:
-        supervisor.end()
 
 
 def _environ(path: Path) -> bytes:

@@ -12,6 +12,7 @@ from hosthold.drivers.base import DriverSettings
 from hosthold.errors import Unavailable
 from hosthold.node import process
 from hosthold.node.probe import names_a_cause, shortened
+from hosthold.node.settling import settles
 from hosthold.types.resource import Service
 
 LONGEST_PAUSE = 30.0
@@ -71,20 +72,16 @@ class Program:
 
         Raises `Unavailable` with its last words if it ends before that.
         """
-        began = still_since = time.monotonic()
-        switches = -1
-        while not process.has_ended(self.pidfd, 0.003):
-            now = time.monotonic()
-            if now - began > settle:
-                return
-            if self.service.socket is None:
-                if process.listens(self.pid) and not (self.output and names_a_cause(self.output.text())):
-                    return
-            elif (count := process.switches_of(self.pid)) != switches or not process.is_asleep(self.pid):
-                switches, still_since = count, now
-            elif now - still_since > quiet:
-                return
-        raise Unavailable(self.last_words, hint="The message is the program's own; mend what it names.")
+        is_well = settles(
+            self.pid,
+            self.pidfd,
+            has_socket=self.service.socket is not None,
+            settle=settle,
+            quiet=quiet,
+            complains=lambda: self.output is not None and names_a_cause(self.output.text()),
+        )
+        if not is_well:
+            raise Unavailable(self.last_words, hint="The message is the program's own; mend what it names.")
 
     def end(self, seconds: float) -> None:
         """End it in good order, or after this time at once, and whatever it left behind in its session."""

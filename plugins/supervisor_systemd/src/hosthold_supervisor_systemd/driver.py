@@ -277,8 +277,10 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
         self._manager.stop((unit for of in units for unit in of[:3]), self._stop_seconds)
         for name, unit in zip(names, units, strict=True):
             self._manager.forget_failure(*unit[:3])
-            self._files.remove(name)
             self._manager.begin_stop(unit.slice)
+            if self._files.has_changed_limits(name):
+                self._manager.forget_limits(unit.slice)
+            self._files.remove(name)
             self._declared.pop(name, None)
             self._idle.pop(name, None)
 

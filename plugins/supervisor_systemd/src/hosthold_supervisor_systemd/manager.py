@@ -75,6 +75,10 @@ class Manager:
         """Change limits of a unit at once, until the machine is started again."""
         self._call("SetUnitProperties", "sba(sv)", (unit, True, list(properties.items())), may_fail=_GONE)
 
+    def forget_limits(self, unit: str) -> None:
+        """Forget limits that were changed while the unit ran."""
+        self._call("RevertUnitFiles", "as", ([unit],), may_fail=_GONE)
+
     def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         """What becomes of each of these units; one that nobody has loaded is loaded for it."""
         return _states(self._call("ListUnitsByNames", "as", (list(names),)))

@@ -81,6 +81,10 @@ class UnitFiles:
         if _read(self._commands / name) != command:
             _write(self._commands / name, command, 0o600)
 
+    def has_changed_limits(self, name: str) -> bool:
+        """Whether systemd keeps limits of the service that were changed while it ran."""
+        return (RUNTIME / f"{Units.of(name).slice}.d").exists()
+
     def prepare_successor(self, name: str) -> None:
         """Let the successor be as the service is."""
         unit = Units.of(name)
@@ -92,7 +96,7 @@ class UnitFiles:
         for wanted in (unit.socket, unit.service):
             (DIRECTORY / f"{TARGET}.wants" / wanted).unlink(missing_ok=True)
         (DIRECTORY / f"{unit.successor}.d").unlink(missing_ok=True)
-        for drop_ins in (DIRECTORY / f"{unit.socket}.d", DIRECTORY / f"{unit.service}.d", RUNTIME / f"{unit.slice}.d"):
+        for drop_ins in (DIRECTORY / f"{unit.socket}.d", DIRECTORY / f"{unit.service}.d"):
             shutil.rmtree(drop_ins, ignore_errors=True)
         (DIRECTORY / unit.slice).unlink(missing_ok=True)
         (self._commands / name).unlink(missing_ok=True)
