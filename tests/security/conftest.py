@@ -69,15 +69,16 @@ class Tenant:
         return json.loads(page)
 
     def processes(self) -> list[int]:
-        """What the site's user runs now."""
-        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _uid(entry) == self.uid]
+        """What the site's user runs now; what has ended and waits for its parent to notice does not run."""
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _runs_as(entry, self.uid)]
 
 
-def _uid(process: Path) -> int | None:
+def _runs_as(process: Path, uid: int) -> bool:
     try:
-        return process.stat().st_uid
-    except FileNotFoundError:
-        return None
+        is_there = (process / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return is_there and process.stat().st_uid == uid
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class Company:

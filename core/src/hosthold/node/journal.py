@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from hosthold.node.accounts import AccountFiles
 from hosthold.node.files import Tree
+from hosthold.node.leftovers import remove_leftovers
 from hosthold.node.state import State
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import new_identifier
@@ -146,7 +147,13 @@ class Journal:
             self._state.close_journal(self.identifier)
 
     def discard(self, tree: Tree) -> None:
-        """Remove what was kept for the undo. What cannot be removed waits for the next journal, and hinders nobody."""
+        """Remove what was kept for the undo, and what a removed user left elsewhere.
+
+        What cannot be removed waits for the next journal, and hinders nobody.
+        """
+        for entry in self.entries:
+            if isinstance(entry, AccountWritten) and entry.previous and self._state.is_retired(entry.previous.uid):
+                remove_leftovers(entry.previous.uid)
         for root in (tree.layout.state, tree.layout.run):
             try:
                 tree.remove(f"{root}/trash")
