@@ -11,17 +11,24 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from hosthold.types.node import Owner
 
 _CALLS = {
-    "x86_64": {"getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306},
-    "aarch64": {"getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267},
-}
+    "x86_64": {
+        "getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306,
+        "shmctl": 31, "msgctl": 71, "semctl": 66,
+    },
+    "aarch64": {
+        "getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267,
+        "shmctl": 195, "msgctl": 187, "semctl": 191,
+    },
+}  # fmt: skip
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 _UNCHANGED = 0xFFFFFFFF
+_IPC_RMID = 0
 
 
 def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> int:
@@ -36,6 +43,15 @@ def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c
 def synchronise(folder: int) -> None:
     """Write everything that the open folder's file system still holds in memory to its disk (syncfs(2))."""
     system_call(_numbers()["syncfs"], folder)
+
+
+def remove_ipc(kind: Literal["shm", "msg", "sem"], identifier: int) -> None:
+    """Remove an object of System V IPC: shared memory, a queue, a set of semaphores (sysvipc(7)). Raises `OSError`."""
+    number = _numbers()[f"{kind}ctl"]
+    if kind == "sem":
+        system_call(number, identifier, 0, _IPC_RMID)
+    else:
+        system_call(number, identifier, _IPC_RMID, 0)
 
 
 def _as_argument(value: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> ctypes.c_long | ctypes.Array[Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
+from hosthold.node.identity import remove_ipc
 from hosthold.node.removal import remove_folder
 
 _SHARED_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock", "/var/lib/php/sessions")
-_IPC_RMID = 0
+_IPC: tuple[Literal["shm", "msg", "sem"], ...] = ("shm", "msg", "sem")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_libc = ctypes.CDLL(None, use_errno=True)
 _log = logging.getLogger(__name__)
 
 
@@ -25,9 +25,10 @@ def remove_leftovers(uid: int) -> None:
             _remove_files(place, uid)
         except OSError as error:
             _log.warning("not all files of uid %s in %s could be removed: %s", uid, place, error)
-    for kind, remove in (("shm", _remove_memory), ("msg", _remove_queue), ("sem", _remove_semaphores)):
+    for kind in _IPC:
         for identifier in _identifiers(kind, uid):
-            remove(identifier)
+            with suppress(OSError):
+                remove_ipc(kind, identifier)
 
 
 def _remove_files(place: str, uid: int) -> None:
@@ -65,15 +66,3 @@ def _identifiers(kind: str, uid: int) -> list[int]:
         maker = heading.split().index("cuid")
         return [int(line.split()[1]) for line in lines if line.split()[maker] == str(uid)]
     return []
-
-
-def _remove_memory(identifier: int) -> None:
-    _libc.shmctl(identifier, _IPC_RMID, None)
-
-
-def _remove_queue(identifier: int) -> None:
-    _libc.msgctl(identifier, _IPC_RMID, None)
-
-
-def _remove_semaphores(identifier: int) -> None:
-    _libc.semctl(identifier, 0, _IPC_RMID)
