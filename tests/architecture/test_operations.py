@@ -8,6 +8,7 @@ import pytest
 from hosthold.accounts import pages as accounts_pages
 from hosthold.app import API
 from hosthold.auth.permission import PERMISSIONS
+from hosthold.drift import pages as drift_pages
 from hosthold.nodes import pages as nodes_pages
 from hosthold.packages import pages as packages_pages
 from hosthold.panel import plugin_pages, visitor_pages
@@ -20,7 +21,7 @@ OPERATIONS = operations_of(API)
 PUBLIC: frozenset[str] = frozenset()
 """The operations that anybody may call without signing in."""
 
-PAGES = (accounts_pages, nodes_pages, packages_pages, plugin_pages, sites_pages, visitor_pages)
+PAGES = (accounts_pages, drift_pages, nodes_pages, packages_pages, plugin_pages, sites_pages, visitor_pages)
 DECLARED_PAGES = [page for module in PAGES for page in module.PAGES.declared]
 FOR_EVERYBODY = {("GET", "/"), ("POST", "/theme"), ("POST", "/sign-out"), ("GET", "/x/{plugin}/{path:path}")}
 """Pages for everybody who is signed in; those of plugins ask for the plugin's own permission."""

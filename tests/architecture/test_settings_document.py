@@ -18,7 +18,7 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "operations" / "setti
 ROWS = dict(re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| .+ \|$", DOCUMENT, re.MULTILINE))
 PLATFORM = {key: shown for key, shown in ROWS.items() if not key.startswith("drivers.")}
 DRIVERS = {key: shown for key, shown in ROWS.items() if key.startswith("drivers.")}
-SECTIONS = ("web", "database", "queue", "node", "names")
+SECTIONS = ("web", "database", "queue", "node", "names", "drift")
 
 
 def defaults(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

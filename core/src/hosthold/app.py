@@ -8,6 +8,7 @@ from hosthold import panel
 from hosthold.accounts import api as accounts_api
 from hosthold.auth import api as auth_api
 from hosthold.db.unit_of_work import Database
+from hosthold.drift import api as drift_api
 from hosthold.nodes import api as nodes_api
 from hosthold.packages import api as packages_api
 from hosthold.plugins import api as plugins_api
@@ -22,7 +23,7 @@ from hosthold.web.routes import Routes
 from hosthold.work import api as work_api
 from hosthold.work.doorbell import Doorbell
 
-API = (sites_api, accounts_api, packages_api, nodes_api, work_api, plugins_api, auth_api)
+API = (sites_api, accounts_api, packages_api, nodes_api, drift_api, work_api, plugins_api, auth_api)
 """The modules whose operations are served, in the order in which the documentation shows them."""
 
 

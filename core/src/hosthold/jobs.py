@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
+from hosthold.drift import service as drift
+from hosthold.drift.orders import look_at_parked
 from hosthold.reconcile.kind import NodeClient
 from hosthold.sites import usage
 from hosthold.types.extension import Job
@@ -28,5 +30,11 @@ def core_jobs(database: Database, nodes: NodeClient) -> tuple[Job, ...]:
         Job("prune_idempotency_keys", timedelta(hours=1), in_a_transaction(prune_idempotency_keys)),
         Job("prune_operations", timedelta(hours=1), in_a_transaction(prune_operations)),
         Job("measure_sites", usage.EVERY, lambda: usage.measure_all(database, nodes)),
+        Job(
+            "look_at_parked",
+            timedelta(seconds=database.settings.drift.look_seconds),
+            lambda: look_at_parked(database, nodes),
+        ),
+        Job("prune_drift", timedelta(hours=1), in_a_transaction(drift.prune)),
         Job("prune_events", timedelta(hours=1), Deliverer(database, database.registry).prune),
     )

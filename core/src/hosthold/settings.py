@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hosthold.errors import Misconfigured
 from hosthold.types.node import Isolation, Listen, NodeName
+from hosthold.types.resource import Repair
 from hosthold.types.site import DriverName
 from hosthold.types.text import AbsolutePath
 
@@ -85,6 +86,17 @@ class NodeSettings(_Section):
         return self
 
 
+class DriftSettings(_Section):
+    """What is done about changes that somebody makes by hand on nodes."""
+
+    look_seconds: int = Field(default=600, ge=1, le=600)
+    """How often each site and node is compared with what is declared, give or take 30 %: a change by hand is found
+    within 15 minutes."""
+    repair: Repair = Repair.missing
+    """What is put right without asking: `missing` makes again what was removed and leaves alone what was edited, `all`
+    overwrites edits too, `nothing` waits for a decision in every case."""
+
+
 class NameSettings(_Section):
     """Rules for host names."""
 
@@ -106,6 +118,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     node: NodeSettings = NodeSettings()
     names: NameSettings = NameSettings()
+    drift: DriftSettings = DriftSettings()
     enabled_plugins: tuple[str, ...] | None = None
     """Names of the plugins and drivers that may be used; unset means every installed one."""
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hosthold.types.node import Isolation
-from hosthold.types.resource import Account, Directory, File, Link, OrderAction, Probe, Service
+from hosthold.types.resource import Account, Directory, File, Link, OrderAction, Probe, Repair, Service
 
 from core.tests.node.numbers import FIRST
 
@@ -101,7 +101,7 @@ def test_r37_an_edit_by_hand_is_reported_with_its_diff_and_left_alone(world: Any
     assert change.is_drift
     assert "-edited by hand" in change.diff
     assert _conf(world, 1).read_text() == "edited by hand\n"
-    assert world.apply(world.site(1, adopt_drift=True)).condition is None
+    assert world.apply(world.site(1, repair=Repair.all)).condition is None
     assert _conf(world, 1).read_text() == "name = s1\n"
 
 
@@ -301,7 +301,7 @@ def test_an_edited_account_line_is_drift(user_world: Any) -> None:
     outcome = world.apply(world.site(1))
     assert outcome.condition is not None
     assert outcome.condition.reason == "Drifted"
-    assert world.apply(world.site(1, adopt_drift=True)).condition is None
+    assert world.apply(world.site(1, repair=Repair.all)).condition is None
     assert "nologin" in passwd.read_text()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from hosthold.drift.orders import look_at_parked
 from hosthold.errors import Rejected, Unavailable
 from hosthold.reconcile.loop import LEASE_MS, Loop
+from hosthold.settings import DriftSettings
 from hosthold.sites import service
 from hosthold.sites.jobs import operation_handlers
 from hosthold.sites.models import SiteRow
@@ -14,9 +16,10 @@ from hosthold.sites.planning import request_repair
 from hosthold.sites.rendering import render_site
 from hosthold.sites.schema import SiteChange
 from hosthold.types.node import Node
-from hosthold.types.resource import Desired, NodeOrder
+from hosthold.types.resource import Desired, NodeOrder, OrderAction, Repair
 from hosthold.types.site import Condition
 from hosthold.work.operations import Operations
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from conftest import Clock
@@ -171,6 +174,36 @@ def test_drift_is_told_and_the_site_stays_ready(world: World, loop: Loop, memory
     assert row.due_at is not None
 
 
+def test_r37_no_site_rests_longer_than_15_minutes(world: World, loop: Loop, clock: Clock) -> None:
+    ids = [declare(world, f"n{number}.test") for number in range(3)]
+    longest = world.database.settings.drift.look_seconds
+    with pytest.raises(ValidationError):
+        DriftSettings(look_seconds=longest + 1)
+    for _ in range(30):
+        loop.run("site")
+        due = [row_of(world, site_id).due_at or 10**18 for site_id in ids]
+        assert all(clock.now < moment <= clock.now + 15 * 60_000 for moment in due)
+        assert len(set(due)) == len(ids)
+        clock.advance(max(due) - clock.now)
+
+
+def test_r37_what_failed_for_good_is_looked_at_and_made_due_once_its_drift_is_gone(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
+    site_id = declare(world, "alice.test")
+    loop.run("site")
+    memory.judge = lambda desired: Condition(reason="Drifted", message="edited", hint="repair", is_permanent=True)
+    with world.database.write() as uow:
+        service.retry(uow, world.alice, site_id)
+    loop.run("site")
+    assert row_of(world, site_id).due_at is None
+    memory.judge = lambda desired: None
+    look_at_parked(world.database, memory)
+    assert memory.orders[-1].action is OrderAction.plan
+    loop.run("site")
+    assert (row_of(world, site_id).phase, row_of(world, site_id).conditions) == ("ready", [])
+
+
 def test_a_node_that_is_away_does_not_make_a_served_site_a_failed_one(
     world: World, loop: Loop, memory: MemoryNode, clock: Clock
 ) -> None:
@@ -200,7 +233,7 @@ def test_r37_what_was_edited_by_hand_is_overwritten_once_somebody_says_so(
     edited = {f"site:{site_id}"}
 
     def judge(desired: Desired) -> Condition | None:
-        if desired.adopt_drift:
+        if desired.repair is Repair.all:
             edited.discard(desired.subject)
         return drifted if desired.subject in edited else None
 

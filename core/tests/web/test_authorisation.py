@@ -7,8 +7,12 @@ from typing import Any
 import httpx
 import pytest
 from hosthold.app import API
+from hosthold.drift.models import DriftRow
+from hosthold.nodes.models import NodeRow
 from hosthold.sites.models import SiteRow
 from hosthold.types.actor import Actor
+from hosthold.types.identifier import new_identifier
+from hosthold.types.resource import Change
 from hosthold.web.operation import Operation, operation, operations_of
 from sqlalchemy import select
 
@@ -17,6 +21,11 @@ from .conftest import World
 OPERATIONS = operations_of(API)
 UNKNOWN = "0" * 32
 STRANGERS = ("bob", "carol", "reseller")
+PROVIDERS = frozenset(
+    {"account:create", "drift:read", "node:adopt", "node:read", "node:repair", "package:create", "plugin:read",
+     "site:adopt"}
+)  # fmt: skip
+"""Permissions that a customer cannot have."""
 
 
 def body_of(each: Operation, world: World) -> dict[str, Any]:
@@ -26,14 +35,22 @@ def body_of(each: Operation, world: World) -> dict[str, Any]:
         "change_site": {"document_root": "web"}, "replace_web": {},
         "create_account": {"name": "New", "package_id": world.package_id}, "create_package": {"name": "new"},
         "create_token": {"name": "new", "permissions": ["site:read"]},
+        "adopt_site": {"seen": UNKNOWN}, "adopt_node": {"seen": UNKNOWN},
     }  # fmt: skip
     return {"json": bodies[each.name]} if each.body else {}
 
 
 def own_object(each: Operation, world: World) -> str:
-    """An object of Alice's that the operation's path names."""
+    """An object of Alice's, or a node, that the operation's path names. Somebody has changed it by hand."""
     if "site_id" in each.path:
-        return str(world.site("alice", "own.test")["id"])
+        site = world.site("alice", "own.test")
+        changed_by_hand(world, f"site:{site['id']}", world.actors["alice"].account_path)
+        return str(site["id"])
+    if "node_id" in each.path:
+        with world.platform.database.read() as uow:
+            node = uow.session.scalars(select(NodeRow)).one()
+        changed_by_hand(world, f"node:{node.name}", "")
+        return str(node.id)
     if "account_id" in each.path:
         return world.actors["alice"].account_id
     if "operation_id" in each.path:
@@ -41,6 +58,17 @@ def own_object(each: Operation, world: World) -> str:
         return str(world.call("alice", "POST", f"/api/v1/sites/{site['id']}/restart").json()["id"])
     body = {"name": "t", "permissions": ["site:read"]}
     return str(world.call("alice", "POST", "/api/v1/tokens", json=body).json()["id"])
+
+
+def changed_by_hand(world: World, subject: str, account_path: str) -> None:
+    change = Change(action="update", key="path:/srv/x", summary="", is_drift=True, digest="d")
+    with world.platform.database.write() as uow:
+        uow.session.add(
+            DriftRow(
+                id=new_identifier(), subject=subject, label="x", account_path=account_path, state="found",
+                changes=[change.model_dump(mode="json")], kept=[], mark=UNKNOWN, found_at=0,
+            )
+        )  # fmt: skip
 
 
 def ask(world: World, name: str | None, each: Operation, identifier: str) -> httpx.Response:
@@ -71,7 +99,7 @@ def test_s29_somebody_elses_object_looks_like_none(world: World, each: Operation
     identifier = own_object(each, world)
     for name in STRANGERS:
         assert same(ask(world, name, each, identifier)) == same(ask(world, name, each, UNKNOWN))
-        assert ask(world, name, each, identifier).status_code == 404
+        assert ask(world, name, each, identifier).status_code == (403 if each.permission in PROVIDERS else 404)
 
 
 @pytest.mark.parametrize("each", [each for each in OPERATIONS if not each.streams], ids=lambda each: each.name)
@@ -79,7 +107,7 @@ def test_s29_owner_and_parent_get_what_strangers_do_not(world: World, each: Oper
     if each.name in ("plan_site", "read_log"):
         pytest.skip("needs a worker; the end-to-end tests ask for plans and logs")
     identifier = own_object(each, world) if each.path_parameters else ""
-    is_providers = each.permission in ("node:read", "plugin:read", "package:create", "account:create")
+    is_providers = each.permission in PROVIDERS
 
     assert ask(world, "alice", each, identifier).status_code == (403 if is_providers else each.status)
     if each.path_parameters and each.method == "DELETE" and each.status == 204:
@@ -130,7 +158,7 @@ def test_s30_a_body_cannot_name_somebody_elses_account_or_package(world: World) 
 @pytest.mark.parametrize("each", [each for each in OPERATIONS if each.body], ids=lambda each: each.name)
 def test_s33_fields_that_are_not_the_callers_to_set_are_refused(world: World, each: Operation) -> None:
     identifier = own_object(each, world) if each.path_parameters else ""
-    path = each.path.replace("{site_id}", identifier)
+    path = each.path.replace("{site_id}", identifier).replace("{node_id}", identifier)
     for field in ("id", "role", "owner_id", "is_admin", "uid", "phase", "generation", "account_path", "created_at",
                   "is_suspended", "secret_hash", "user_id", "kind", "random_key"):  # fmt: skip
         body = {**body_of(each, world)["json"], field: 1}

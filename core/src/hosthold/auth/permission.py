@@ -9,15 +9,19 @@ from hosthold.types.account import AccountKind
 PERMISSIONS: dict[str, str] = {
     "account:read": "See accounts",
     "account:create": "Open accounts below one's own",
+    "drift:read": "See what was changed by hand on nodes",
     "event:read": "Follow what happens",
     "log:read": "Read the logs of sites",
     "metrics:read": "Read the platform's metrics and health in detail",
     "node:read": "See nodes",
+    "node:adopt": "Keep what was edited by hand of a node's own files",
+    "node:repair": "Overwrite what was edited by hand of a node's own files",
     "operation:read": "See operations and what became of them",
     "package:read": "See packages",
     "package:create": "Make packages to sell",
     "plugin:read": "See the installed plugins and their states",
     "site:read": "See sites",
+    "site:adopt": "Keep what was edited by hand of sites' configuration on their nodes",
     "site:create": "Declare sites",
     "site:update": "Change sites",
     "site:suspend": "Suspend and resume sites",
@@ -43,7 +47,9 @@ ROLES: dict[str, frozenset[str]] = {
 }
 """The built-in roles. `*` stands for every permission that the kind of account can have."""
 
-_PROVIDER_ONLY = frozenset({"metrics:read", "node:read", "plugin:read"})
+_PROVIDER_ONLY = frozenset(
+    {"drift:read", "metrics:read", "node:read", "node:adopt", "node:repair", "plugin:read", "site:adopt"}
+)
 _WITHHELD: dict[str, frozenset[str]] = {
     AccountKind.provider: frozenset(),
     AccountKind.reseller: _PROVIDER_ONLY,

@@ -22,6 +22,7 @@ _COMMANDS = {
     "x": ("hosthold.cli.plugins", "Run a command of a plugin."),
     "sites": ("hosthold.cli.sites", "List, show, create, suspend, resume, retry, delete sites."),
     "plan": ("hosthold.cli.plan", "Show what would change for a site."),
+    "drift": ("hosthold.cli.drift", "List what was changed by hand; adopt or repair it."),
     "token": ("hosthold.cli.token", "API tokens and sign-in links."),
 }
 """Each command's module and summary. A module is imported when its command is run: the node needs little of them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 from click import style
 
@@ -10,9 +12,11 @@ from hosthold.cli.sites import find
 from hosthold.cli.store import open_database, operator
 from hosthold.sites.planning import SitePlanView
 from hosthold.sites.planning import plan as ask
+from hosthold.types.resource import Change
 from hosthold.work.node_orders import NodeQueueClient
 
 _COLOURS = {"create": "green", "update": "yellow", "delete": "red", "+": "green", "-": "red"}
+_BY_HAND = {"create": "removed", "update": "edited", "delete": "edited"}
 
 
 @click.command()
@@ -40,11 +44,18 @@ def plan(context: Context, site: str, *, as_json: bool) -> None:
 def _show(view: SitePlanView) -> None:
     if not view.changes:
         click.echo("Nothing would change: the site is as declared.")
-    for change in view.changes:
-        drift = style("  (edited by hand)", fg="magenta") if change.is_drift else ""
-        click.echo(style(f"{change.action} {change.summary}", fg=_COLOURS[change.action]) + drift)
-        for line in change.diff.splitlines():
-            click.echo("    " + style(line, fg=_COLOURS.get(line[:1])))
+    print_changes(view.changes)
+    for change in view.kept:
+        click.echo(f"kept as it was edited by hand: {change.key}")
     if view.condition is not None:
         click.secho(f"{view.condition.reason}: {view.condition.message}", fg="red")
         click.echo(f"What to do: {view.condition.hint}")
+
+
+def print_changes(changes: Iterable[Change]) -> None:
+    """Print changes with their differences."""
+    for change in changes:
+        drift = style(f"  ({_BY_HAND[change.action]} by hand)", fg="magenta") if change.is_drift else ""
+        click.echo(style(f"{change.action} {change.summary}", fg=_COLOURS[change.action]) + drift)
+        for line in change.diff.splitlines():
+            click.echo("    " + style(line, fg=_COLOURS.get(line[:1])))

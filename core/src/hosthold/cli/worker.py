@@ -7,6 +7,7 @@ import click
 from hosthold.cli.context import Context, pass_context
 from hosthold.cli.process import set_up_logging, stop_on_signals
 from hosthold.cli.store import open_database
+from hosthold.drift.jobs import operation_handlers as drift_handlers
 from hosthold.jobs import core_jobs
 from hosthold.nodes.jobs import NodeKind
 from hosthold.reconcile.loop import Loop
@@ -26,7 +27,8 @@ def worker(context: Context) -> None:
     nodes = NodeQueueClient(context.settings)
     with open_database(context) as database:
         loop = Loop(database, nodes, [NodeKind(context.registry), SiteKind(context.registry)])
-        operations = Operations(database, operation_handlers(database, nodes))
+        handlers = {**operation_handlers(database, nodes), **drift_handlers(database, nodes)}
+        operations = Operations(database, handlers)
         schedule = Schedule(database, context.registry, core_jobs(database, nodes))
         Worker(database, context.registry, loop, operations, schedule, context.settings).run(stop)
     nodes.close()

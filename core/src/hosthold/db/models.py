@@ -3,6 +3,7 @@
 from hosthold.accounts.models import AccountRow
 from hosthold.audit.models import AuditRow
 from hosthold.auth.models import ApiTokenRow, MembershipRow, SessionRow, SignInLinkRow, UserRow
+from hosthold.drift.models import DriftRow
 from hosthold.nodes.models import NodeRow
 from hosthold.packages.models import PackageRow
 from hosthold.sites.models import CounterRow, DomainNameRow, SiteRow, SiteUsageRow
@@ -16,6 +17,7 @@ __all__ = [
     "CounterRow",
     "DeliveryRow",
     "DomainNameRow",
+    "DriftRow",
     "EventRow",
     "IdempotencyRow",
     "MembershipRow",

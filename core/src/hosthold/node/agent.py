@@ -14,6 +14,7 @@ from typing import Any
 from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import DriverError
 from hosthold.node.accounts import AccountFiles
+from hosthold.node.adopt import adopt
 from hosthold.node.apply import Machine, Transaction, failed_service
 from hosthold.node.failure import NodeFailure, from_database_error, from_os_error, from_service, refused
 from hosthold.node.files import Tree
@@ -127,6 +128,8 @@ class NodeAgent:
                 outcomes = [self._restart(desired, machine) for desired in order.desired]
                 with machine.state.transaction():
                     machine.state.remember_order(order.id, order.expires_at, datetime.now(UTC))
+            case OrderAction.adopt:
+                outcomes = [self._adopt(desired, order, machine) for desired in order.desired]
             case OrderAction.apply:
                 outcomes = _Batch(self._plan, order, machine).apply()
         return OrderReply(order_id=order.id, outcomes=tuple(outcomes))
@@ -139,13 +142,25 @@ class NodeAgent:
             site = self._policy.judge(desired, action, machine.state, machine.accounts)
             shows = action is OrderAction.plan
             planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=shows)
-            plan = planner.plan(desired, machine.state.owned_by(desired.subject))
+            state = machine.state
+            plan = planner.plan(desired, state.owned_by(desired.subject), state.kept_by(desired.subject))
         except NodeFailure as failure:
             return Outcome(subject=desired.subject, condition=failure.condition), None, None
         except OSError as error:
             return Outcome(subject=desired.subject, condition=from_os_error(error).condition), None, None
         facts = self._runtime_versions() if desired.subject.startswith("node:") else {}
-        return Outcome(subject=desired.subject, changes=plan.changes, facts=facts), plan, site
+        outcome = Outcome(subject=desired.subject, changes=plan.changes, kept=tuple(plan.kept), facts=facts)
+        return outcome, plan, site
+
+    def _adopt(self, desired: Desired, order: NodeOrder, machine: Machine) -> Outcome:
+        outcome, plan, _ = self._plan(desired, order.action, machine)
+        if plan is None:
+            return outcome
+        try:
+            adopt(plan, order, machine)
+        except NodeFailure as failure:
+            return outcome.model_copy(update={"condition": failure.condition})
+        return self._plan(desired, OrderAction.plan, machine)[0]
 
     def _measured(self, desired: Desired, state: State) -> Outcome:
         known = state.subject(desired.subject)
@@ -271,7 +286,9 @@ class _Batch:
             raise failure
 
     def _fail(self, plan: SubjectPlan, condition: Condition) -> None:
-        outcome = Outcome(subject=plan.desired.subject, changes=plan.changes, condition=condition)
+        outcome = Outcome(
+            subject=plan.desired.subject, changes=plan.changes, kept=tuple(plan.kept), condition=condition
+        )
         self._outcomes[plan.desired.subject] = outcome
 
     def _remember(self, group: list[SubjectPlan]) -> None:
@@ -291,6 +308,6 @@ def _drifted(plan: SubjectPlan) -> Condition:
     return Condition(
         reason="Drifted",
         message=f"Changed by somebody else since Hosthold wrote it: {', '.join(edited)}.",
-        hint="Look at the differences, then have them overwritten (`repair`), or put them back.",
+        hint="Look at the differences, then have them adopted or repaired, or put them back by hand.",
         is_permanent=True,
     )

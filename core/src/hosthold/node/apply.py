@@ -29,7 +29,7 @@ from hosthold.node.plan import Planner, Step, SubjectPlan
 from hosthold.node.probe import Prober, run_check
 from hosthold.node.state import State
 from hosthold.types.node import Node, Owner
-from hosthold.types.resource import Account, Desired, Directory, File, Link, Service
+from hosthold.types.resource import Account, Desired, Directory, File, Link, Repair, Service
 from hosthold.types.text import AbsolutePath
 
 R = TypeVar("R", Account, Directory, File, Link, Service)
@@ -283,7 +283,8 @@ class Transaction:
         planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=False)
         for plan in self._plans:
             owned = machine.state.owned_by(plan.desired.subject) | plan.owns
-            for step in planner.plan(plan.desired, owned).steps:
+            kept = {} if plan.desired.repair is Repair.all else machine.state.kept_by(plan.desired.subject)
+            for step in planner.plan(plan.desired, owned, kept).steps:
                 is_service = isinstance(step.resource, Service)
                 raise NodeFailure(
                     "ServiceFailed" if is_service else "NotConverged",
@@ -300,6 +301,7 @@ class Transaction:
             for plan in self._plans:
                 state.own(plan.desired.subject, plan.owns)
                 state.disown(plan.disowns)
+                state.keep_no_longer([step.resource.key for step in plan.steps if step.before is not None])
             remember()
             state.commit_journal(self._journal.identifier)
 

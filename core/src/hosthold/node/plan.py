@@ -13,8 +13,9 @@ from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.node.accounts import AccountFiles, lines_of
 from hosthold.node.failure import NodeFailure
 from hosthold.node.files import Observed, Tree, declared
+from hosthold.node.keeping import ACCOUNT_REFUSAL, refusal
 from hosthold.node.state import AnyResource, Owned
-from hosthold.types.resource import Account, Change, Desired, Directory, File, Link, Service
+from hosthold.types.resource import Account, Change, Desired, Directory, File, Link, Repair, Service
 
 _DIFF_LIMIT = 65_536
 
@@ -38,6 +39,7 @@ class SubjectPlan:
     steps: list[Step] = field(default_factory=list)
     owns: dict[str, Owned] = field(default_factory=dict)
     disowns: list[str] = field(default_factory=list)
+    kept: list[Change] = field(default_factory=list)
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -46,9 +48,11 @@ class SubjectPlan:
 
     @property
     def drifted(self) -> bool:
-        """Whether an edit by hand stands in the way. Removing a whole subject waits for nobody's edits."""
-        is_removal = not self.desired.resources
-        return not self.desired.adopt_drift and not is_removal and any(step.change.is_drift for step in self.steps)
+        """Whether a change by hand stands in the way. Removing a whole subject waits for nobody's edits."""
+        if not self.desired.resources or self.desired.repair is Repair.all:
+            return False
+        in_the_way = ("update", "delete") if self.desired.repair is Repair.missing else ("create", "update", "delete")
+        return any(step.change.is_drift and step.change.action in in_the_way for step in self.steps)
 
 
 class Planner:
@@ -65,8 +69,8 @@ class Planner:
         self._running: dict[str, Service] = {}
         self._subject = ""
 
-    def plan(self, desired: Desired, owned: Mapping[str, Owned]) -> SubjectPlan:
-        """What differs for one subject; `owned` is what the node last wrote for it.
+    def plan(self, desired: Desired, owned: Mapping[str, Owned], kept: Mapping[str, Owned]) -> SubjectPlan:
+        """What differs for one subject; `owned` is what the node last wrote for it, `kept` what stays as edited.
 
         Raises `NodeFailure` (`PathTaken`) if something is in the way that is not ours.
         """
@@ -86,8 +90,12 @@ class Planner:
             new = Owned(resource, self.declared_digest(resource))
             if last is None or last.digest != new.digest or last.resource != resource:
                 plan.owns[resource.key] = new
-            step = self._compare(new, last)
-            if step is not None:
+            step = self._compare(new, last, kept.get(resource.key))
+            if step is None:
+                continue
+            if desired.repair is not Repair.all and _stays(step, kept.get(resource.key)):
+                plan.kept.append(step.change)
+            else:
                 plan.steps.append(step)
         keys = {resource.key for resource in desired.resources}
         for key in sorted(owned.keys() - keys):
@@ -107,16 +115,18 @@ class Planner:
             case Directory() | File() | Link():
                 return declared(resource).digest
 
-    def _compare(self, new: Owned, last: Owned | None) -> Step | None:
+    def _compare(self, new: Owned, last: Owned | None, kept: Owned | None) -> Step | None:
         match new.resource:
             case Account() as account:
                 return self._compare_account(account, last)
             case Service() as service:
                 return self._compare_service(service, last)
-            case Directory() | File() | Link() as resource:
-                return self._compare_path(resource, new.digest, last)
+            case Directory() | File() | Link():
+                return self._compare_path(new.resource, new.digest, last, kept)
 
-    def _compare_path(self, resource: Directory | File | Link, digest: str, last: Owned | None) -> Step | None:
+    def _compare_path(
+        self, resource: Directory | File | Link, digest: str, last: Owned | None, kept: Owned | None
+    ) -> Step | None:
         if not isinstance(resource, Link) and self._tree.home_of(resource.path) is not None:
             is_done = resource.seed and last is not None
             if is_done or self._tree.exists_at_home(resource.path, resource.owner):
@@ -126,15 +136,16 @@ class Planner:
         if not isinstance(resource, Link) and resource.seed and (before is not None or last is not None):
             return None
         if before is None:
-            return self._step("create", resource, None, last)
+            return self._step("create", resource, None, last, is_drift=last is not None)
         if last is None:
             raise _taken(resource, before)
         if before.digest == digest and not _has_other_quota(resource, last.resource):
             return None
         if before.kind != resource.kind:
             raise _taken(resource, before)
-        is_drift = before.digest != last.digest and not _is_for_its_owner_to_change(resource, before)
-        return self._step("update", resource, before, last, is_drift=is_drift)
+        is_ours = before.digest == last.digest or (kept is not None and before.digest == kept.digest)
+        is_drift = not is_ours and not _is_for_its_owner_to_change(resource, before)
+        return self._step("update", resource, before, last, is_drift=is_drift, shows=before.digest != last.digest)
 
     def _compare_account(self, account: Account, last: Owned | None) -> Step | None:
         wanted, found = lines_of(account), self._accounts.lines(account.name)
@@ -153,7 +164,8 @@ class Planner:
             diff=_diff(account.key, "".join(f"{line}\n" for line in found.values()), _lines(wanted))
             if edited or self._shows
             else "",
-            is_drift=edited,
+            is_drift=last is not None,
+            refusal=ACCOUNT_REFUSAL if last is not None else "",
         )
         return Step(self._subject, change, account, previous=previous)
 
@@ -197,10 +209,11 @@ class Planner:
         last: Owned | None,
         *,
         is_drift: bool = False,
+        shows: bool = False,
     ) -> Step:
         what = resource.name if isinstance(resource, Account | Service) else resource.path
         diff = ""
-        if is_drift or self._shows:
+        if is_drift or shows or self._shows:
             old = "" if before is None else _text(before)
             new = "" if action == "delete" or isinstance(resource, Account | Service) else _text(declared(resource))
             diff = _diff(what, old, new) if not _is_secret(resource) else f"{what}: its content is not shown\n"
@@ -210,8 +223,20 @@ class Planner:
             summary=f"{action} {resource.kind} {what}",
             diff=diff,
             is_drift=is_drift,
+            digest=before.digest if is_drift and before is not None else "",
+            refusal=refusal(resource, before) if is_drift else "",
         )
         return Step(self._subject, change, resource, before, None if last is None else last.resource)
+
+
+def _stays(step: Step, kept: Owned | None) -> bool:
+    """Whether the difference was adopted, and nobody changed the file or its declaration since."""
+    return (
+        kept is not None
+        and step.before is not None
+        and step.before.digest == kept.digest
+        and step.resource == kept.resource
+    )
 
 
 def _is_secret(resource: AnyResource) -> bool:

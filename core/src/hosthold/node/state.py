@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS subjects (
 CREATE TABLE IF NOT EXISTS resources (
     key TEXT PRIMARY KEY, subject TEXT NOT NULL, body TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS resources_subject ON resources (subject);
+CREATE TABLE IF NOT EXISTS kept (
+    key TEXT PRIMARY KEY, subject TEXT NOT NULL, body TEXT NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kept_subject ON kept (subject);
 CREATE TABLE IF NOT EXISTS retired (uid INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
@@ -75,6 +78,22 @@ class State:
         """What the subject has, by key."""
         rows = self._connection.execute("SELECT key, body, digest FROM resources WHERE subject = ?", (subject,))
         return {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
+
+    def kept_by(self, subject: str) -> dict[str, Owned]:
+        """What of the subject stays as somebody edited it, by key: the resource meanwhile, the digest of what stays."""
+        rows = self._connection.execute("SELECT key, body, digest FROM kept WHERE subject = ?", (subject,))
+        return {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
+
+    def keep(self, subject: str, resources: Mapping[str, Owned]) -> None:
+        """Let these stay as somebody edited them, for as long as their declaration is the same."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)",
+            [(key, subject, kept.resource.model_dump_json(), kept.digest) for key, kept in resources.items()],
+        )
+
+    def keep_no_longer(self, keys: Iterable[str]) -> None:
+        """Let nothing but the declaration count for these."""
+        self._connection.executemany("DELETE FROM kept WHERE key = ?", [(key,) for key in keys])
 
     def owner_of(self, key: str) -> str | None:
         """The subject that has the resource with this key."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from hosthold.db.unit_of_work import UnitOfWork
-from hosthold.drivers.webserver import WebServerDriver
+from hosthold.drift import service as drift
 from hosthold.nodes.models import NodeRow
+from hosthold.nodes.rendering import render_node
 from hosthold.nodes.service import node_of
-from hosthold.plugins.calls import on_behalf_of
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.reconcile.kind import Claim
 from hosthold.types.node import Node
@@ -29,25 +29,16 @@ class NodeKind:
 
     def render(self, claim: Claim[Node]) -> Desired:
         """See `Kind`."""
-        node = claim.value
-        with on_behalf_of(claim.subject):
-            driver = self._registry.driver("webserver", node.webserver)
-            assert isinstance(driver, WebServerDriver)
-            rendered = driver.render_node(node)
-        return Desired(
-            subject=claim.subject,
-            label=node.name,
-            generation=claim.generation,
-            fence=claim.fence,
-            resources=() if claim.deleting else rendered.resources,
-            probes=rendered.probes,
-        )
+        desired = render_node(self._registry, claim.value, claim.generation, claim.fence)
+        return desired.model_copy(update={"resources": ()}) if claim.deleting else desired
 
     def settled(self, uow: UnitOfWork, row: NodeRow, claim: Claim[Node], outcome: Outcome, previous: Phase) -> None:
         """See `Kind`."""
+        drift.note_applied(uow, claim.subject, row.name, "", outcome)
         if outcome.facts:
             row.facts = {driver: list(versions) for driver, versions in outcome.facts.items()}
 
     def removed(self, uow: UnitOfWork, row: NodeRow, claim: Claim[Node]) -> None:
         """See `Kind`."""
+        drift.forget(uow, claim.subject)
         uow.session.delete(row)

@@ -18,6 +18,7 @@ MESSAGES = {
     "site-retried": "We try again now.",
     "site-deleting": "The site is being deleted.",
     "site-deleted": "The site was deleted.",
+    "drift-gone": "That is as declared again.",
     "account-created": "The customer was added.",
     "package-created": "The package was made. Customers can be given it now.",
     "signed-out": "You are signed out.",

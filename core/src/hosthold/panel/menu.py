@@ -23,6 +23,7 @@ CORE = (
     Entry("Accounts", "/accounts", "users", "account:read"),
     Entry("Packages", "/packages", "package", "package:read"),
     Entry("Nodes", "/nodes", "server", "node:read"),
+    Entry("Drift", "/drift", "file-diff", "drift:read"),
     Entry("Plugins", "/plugins", "puzzle", "plugin:read"),
 )
 

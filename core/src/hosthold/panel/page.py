@@ -116,6 +116,7 @@ class Visit:
             {
                 "csrf_field": csrf_field(self.identity.csrf_token or ""),
                 "menu": self.room.menu.entries(self.actor),
+                "counts": {"/drift": self.room.drift_count(self.actor)},
                 "section": section(path),
                 "path": path,
                 "account_name": self.room.account_name(self.actor),

@@ -14,7 +14,7 @@ from hosthold.panel.text import bytes_text, date_text, moment_text
 _CORE = Path(__file__).resolve().parent.parent
 STATIC = _CORE / "panel" / "static"
 """The panel's own static files."""
-NOUNS = ("sites", "accounts", "packages", "nodes")
+NOUNS = ("sites", "accounts", "packages", "nodes", "drift")
 """The nouns that have pages; their templates are named `<noun>/<file>`."""
 
 

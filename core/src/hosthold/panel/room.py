@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from hosthold.accounts import service as accounts
+from hosthold.drift import service as drift
 from hosthold.panel.assets import Assets
 from hosthold.panel.menu import Menu
 from hosthold.panel.render import STATIC, make_environment
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _NAME_SECONDS = 30
 """How long an account's name in the top bar may be out of date; it spares a query on every page."""
+_DRIFT_SECONDS = 2
+"""How long the number beside the entry of drift may be out of date, for the same reason."""
 _MOST_NAMES = 10_000
 
 
@@ -46,10 +49,20 @@ class Room:
         }
         """The badge of each phase, drawn once: lists show many."""
         self._names: dict[str, tuple[str, float]] = {}
+        self._drift: tuple[int, float] = (0, 0.0)
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """The text made of a template and values."""
         return self._environment.get_template(template).render(values)
+
+    def drift_count(self, actor: Actor) -> int:
+        """How many sites and nodes wait for a decision about drift; nobody but the provider's people is told."""
+        if not actor.may("drift:read"):
+            return 0
+        if self._drift[1] < time.monotonic():
+            with self.database.read() as uow:
+                self._drift = (drift.count(uow, actor), time.monotonic() + _DRIFT_SECONDS)
+        return self._drift[0]
 
     def account_name(self, actor: Actor) -> str:
         """The name of the account that the actor acts for."""

@@ -11,6 +11,7 @@ from starlette.routing import Match, Route
 
 from hosthold.accounts.pages import PAGES as ACCOUNT_PAGES
 from hosthold.auth.identity import Identity
+from hosthold.drift.pages import PAGES as DRIFT_PAGES
 from hosthold.errors import HostholdError, NotFound, NotPermitted
 from hosthold.nodes.pages import PAGES as NODE_PAGES
 from hosthold.packages.pages import PAGES as PACKAGE_PAGES
@@ -26,7 +27,7 @@ from hosthold.web.problems import METHOD_NOT_ALLOWED, NOT_AUTHENTICATED, HttpPro
 from hosthold.web.request import Receive, Request, Scope, Send
 
 _log = structlog.get_logger(__name__)
-_DECLARED = (VISITOR_PAGES, SITE_PAGES, ACCOUNT_PAGES, PACKAGE_PAGES, NODE_PAGES, PLUGIN_PAGES)
+_DECLARED = (VISITOR_PAGES, SITE_PAGES, ACCOUNT_PAGES, PACKAGE_PAGES, NODE_PAGES, DRIFT_PAGES, PLUGIN_PAGES)
 
 
 def make_routes(platform: Platform) -> list[Route]:

@@ -47,6 +47,7 @@ class Loop:
         self, database: Database, nodes: NodeClient, kinds: Sequence[Kind[Any]], random: Random | None = None
     ) -> None:
         self._database = database
+        self._settings = database.settings.drift
         self._nodes = nodes
         self._kinds = {kind.name: kind for kind in kinds}
         self._random = random or Random()
@@ -130,7 +131,8 @@ class Loop:
         orders: dict[str, list[Desired]] = {}
         for claim in claims:
             try:
-                orders.setdefault(claim.node, []).append(kind.render(claim))
+                desired = kind.render(claim).model_copy(update={"repair": self._settings.repair})
+                orders.setdefault(claim.node, []).append(desired)
             except HostholdError as error:
                 outcomes[claim.subject] = Outcome(subject=claim.subject, condition=_condition(error))
             except Exception as error:
@@ -204,7 +206,7 @@ class Loop:
             row.phase = Phase.deleting if claim.deleting else Phase.failed
         if condition is None or (keeps_ready and condition.is_permanent):
             row.attempts = 0
-            row.due_at = uow.clock() + rest_ms(self._random)
+            row.due_at = uow.clock() + rest_ms(self._settings.look_seconds * 1000, self._random)
         else:
             row.due_at = None if condition.is_permanent else uow.clock() + pause_ms(claim.attempts, self._random)
         kind.settled(uow, row, claim, outcome, previous)

@@ -6,8 +6,6 @@ from random import Random
 
 FIRST_PAUSE_MS = 1_000
 LONGEST_PAUSE_MS = 10 * 60_000
-SETTLED_PAUSE_MS = 10 * 60_000
-"""How long a settled row rests until it is looked at for drift; with jitter still less than 15 minutes."""
 
 
 def pause_ms(attempts: int, random: Random) -> int:
@@ -16,6 +14,6 @@ def pause_ms(attempts: int, random: Random) -> int:
     return int(pause * random.uniform(0.8, 1.2))
 
 
-def rest_ms(random: Random) -> int:
-    """Milliseconds until a settled row is looked at again; sites made together are not checked together."""
-    return int(SETTLED_PAUSE_MS * random.uniform(0.7, 1.3))
+def rest_ms(every_ms: int, random: Random) -> int:
+    """Milliseconds until a settled row is looked at again, ± 30 %: sites made together are not checked together."""
+    return int(every_ms * random.uniform(0.7, 1.3))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
+from hosthold.drift import service as drift
 from hosthold.nodes.models import NodeRow
 from hosthold.nodes.service import node_of
 from hosthold.plugins.manager import PluginRegistry
@@ -55,6 +56,7 @@ class SiteKind:
         self, uow: UnitOfWork, row: SiteRow, claim: Claim[SiteOnNode], outcome: Outcome, previous: Phase
     ) -> None:
         """See `Kind`."""
+        drift.note_applied(uow, claim.subject, row.domains[0], row.account_path, outcome)
         site = _told(claim.value[0])
         if row.phase == Phase.ready:
             row.last_announced_reason = ""
@@ -75,6 +77,7 @@ class SiteKind:
         """See `Kind`: the names become free; the Unix number stays used for ever, for the counter never goes back."""
         announce(uow, "on_site_deleted", claim.subject, row.account_path, {"site": _told(claim.value[0])})
         announce(uow, CHANGED, claim.subject, row.account_path, {"phase": "deleted", "generation": row.generation})
+        drift.forget(uow, claim.subject)
         uow.session.execute(delete(DomainNameRow).where(DomainNameRow.site_id == row.id))
         uow.session.execute(delete(SiteUsageRow).where(SiteUsageRow.site_id == row.id))
         uow.session.delete(row)

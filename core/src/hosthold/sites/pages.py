@@ -13,6 +13,8 @@ from starlette.responses import Response
 
 from hosthold.accounts import service as accounts
 from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.drift import service as drift
+from hosthold.drift.service import DriftView
 from hosthold.errors import FieldError, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.nodes import service as nodes
 from hosthold.panel.forms import Form, status_of
@@ -84,8 +86,11 @@ def show(visit: Visit) -> Response:
         owner = accounts.get(uow, visit.actor, row.account_id).name
         values = _live_values(visit, uow, row)
         held = usage(uow, visit.actor, row.id)
+        drifted = drift.of_subject(uow, service.subject_of(row))
     return visit.show(
-        "sites/site.html", **values, usage=held, owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
+        "sites/site.html", **values, usage=held, drift=DriftView.of(drifted) if drifted else None,
+        drift_path=f"/drift/{drifted.id}" if drifted and visit.actor.may("drift:read") else "",
+         owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
         unicode=unicode_form(row.domains[0]), domains=[(name, unicode_form(name)) for name in row.domains],
         runtime=_runtime(row.runtime_driver, row.runtime_version),
     )  # fmt: skip
@@ -195,6 +200,7 @@ def show_plan(visit: Visit) -> Response:
         is_waiting=asked.state not in (DONE, FAILED),
         condition=found.condition if found else asked.result.get("condition"),
         changes=[(change, diff_lines(change.diff)) for change in found.changes] if found else [],
+        kept=found.kept if found else (),
     )
 
 

@@ -21,7 +21,7 @@ from hosthold.types.actor import Actor
 from hosthold.types.base import Frozen
 from hosthold.types.identifier import Identifier, new_identifier
 from hosthold.types.node import Node
-from hosthold.types.resource import Change, Desired, LogRequest, NodeOrder, OrderAction, Outcome
+from hosthold.types.resource import Change, Desired, LogRequest, NodeOrder, OrderAction, Outcome, Repair
 from hosthold.types.site import Condition
 from hosthold.work.models import OperationRow
 from hosthold.work.operations import request
@@ -38,6 +38,8 @@ class SitePlanView(Frozen):
     site_id: Identifier
     generation: int
     changes: tuple[Change, ...]
+    kept: tuple[Change, ...] = ()
+    """What was edited by hand and adopted, with what a repair would make of it."""
     condition: Condition | None = None
 
 
@@ -67,7 +69,11 @@ def plan(database: Database, nodes: NodeClient, actor: Actor, site_id: str) -> S
     desired = render_removal(site, row.fence) if row.deleting else render_site(database.registry, site, node, row.fence)
     outcome = send(database, nodes, node, OrderAction.plan, desired)
     return SitePlanView(
-        site_id=site.id, generation=site.generation, changes=outcome.changes, condition=outcome.condition
+        site_id=site.id,
+        generation=site.generation,
+        changes=outcome.changes,
+        kept=outcome.kept,
+        condition=outcome.condition,
     )
 
 
@@ -79,7 +85,7 @@ def repair(database: Database, nodes: NodeClient, actor: Actor, site_id: str) ->
     row, node = read_with_node(database, actor, site_id)
     if row.deleting:
         raise NotFound("The site is being deleted.", hint="Nothing of it is worth repairing.")
-    desired = render_site(database.registry, snapshot(row), node, row.fence).model_copy(update={"adopt_drift": True})
+    desired = render_site(database.registry, snapshot(row), node, row.fence).model_copy(update={"repair": Repair.all})
     outcome = send(database, nodes, node, OrderAction.apply, desired)
     if outcome.condition is not None:
         raise DriverError(outcome.condition.message, hint=outcome.condition.hint)

@@ -157,6 +157,22 @@ class Probe(Frozen):
     """Whether it starts a sleeping service. In an order of many subjects such a probe is left out."""
 
 
+class Repair(StrEnum):
+    """What is put right of what somebody else changed on a node since Hosthold wrote it. The rest is only told."""
+
+    nothing = "nothing"
+    missing = "missing"
+    """What was removed is made again; what was edited is left alone."""
+    all = "all"
+
+
+class Seen(Frozen):
+    """What somebody looked at: a resource, and the digest of what was there instead of what was written."""
+
+    key: str
+    digest: str
+
+
 class Desired(Frozen):
     """The declared state of one subject: all resources that it has, and nothing else.
 
@@ -170,8 +186,9 @@ class Desired(Frozen):
     fence: Annotated[int, Field(ge=0)]
     resources: tuple[Resource, ...] = ()
     probes: tuple[Probe, ...] = ()
-    adopt_drift: bool = False
-    """Whether what was edited by hand since the last apply may be overwritten."""
+    repair: Repair = Repair.missing
+    keep: tuple[Seen, ...] = ()
+    """For an order to adopt: what shall stay as it is now, if it is still what was looked at."""
     declared: Site | None = None
     """The site itself, where resources are only accepted if the node's own drivers render the same of it."""
 
@@ -183,6 +200,8 @@ class OrderAction(StrEnum):
     """Say what would change; change nothing."""
     apply = "apply"
     """Make it so, or leave everything as it was."""
+    adopt = "adopt"
+    """Keep files that were edited by hand as they are. Nothing is written but the node's record of it."""
     restart = "restart"
     """Replace the running processes of the subjects' services."""
     inspect = "inspect"
@@ -249,6 +268,10 @@ class Change(Frozen):
     """For a file, a unified diff; for anything else, the attributes before and after. Shown files hold no secret."""
     is_drift: bool = False
     """Whether the present state was changed by somebody else since the node last wrote it."""
+    digest: str = ""
+    """For what was changed by somebody else: names what is there now, so that exactly that can be adopted."""
+    refusal: str = ""
+    """For what was changed by somebody else: why it cannot be adopted, if it cannot."""
 
 
 class Usage(Frozen):
@@ -266,6 +289,8 @@ class Outcome(Frozen):
 
     subject: Subject
     changes: tuple[Change, ...] = ()
+    kept: tuple[Change, ...] = ()
+    """What is kept as somebody edited it, with what a repair would make of it."""
     condition: Condition | None = None
     facts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """For a node's own subject: the runtime versions that it has, newest first, by driver."""
