@@ -103,7 +103,7 @@ def _assert_nothing_is_half_done(platform: RunningPlatform) -> None:
     with sqlite3.connect(f"file:{platform.state}/node.db?mode=ro", uri=True) as node:
         tables = {name for (name,) in node.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         assert "journal" in tables
-        assert node.execute("SELECT count(*) FROM journal").fetchone() == (0,)
+        assert node.execute("SELECT count(*) FROM journal WHERE NOT is_committed").fetchone() == (0,)
     operations = platform.get("/operations")["items"] if platform.api("GET", "/operations").status_code == 200 else []
     assert {each["state"] for each in operations} <= {"done", "failed", "pending", "running"}
 
@@ -132,8 +132,14 @@ def _assert_cold_start(platform: RunningPlatform, sites: Iterable[Mapping[str, A
     for site in sites:
         for configuration in (platform.state / "sites" / str(site["name"])).glob("*.conf"):
             version = site["runtime"]["version"]
+            home = (platform.state / "sites" / str(site["name"]) / "home").stat()
             checked = subprocess.run(
-                (f"/usr/sbin/php-fpm{version}", "-t", "-y", str(configuration)), capture_output=True, check=False
+                (f"/usr/sbin/php-fpm{version}", "-t", "-y", str(configuration)),
+                user=home.st_uid,
+                group=home.st_uid,
+                extra_groups=(),
+                capture_output=True,
+                check=False,
             )
             assert checked.returncode == 0, checked.stderr
 
