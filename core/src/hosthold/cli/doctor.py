@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from hosthold.cli.checks import clock, kernel, permissions, sockets, storage, versions
+from hosthold.cli.checks.finding import Finding, bad, well
 from hosthold.cli.context import Context, json_option, pass_context, print_json
 from hosthold.cli.local_node import local_node, runtime_versions
 from hosthold.db.engine import make_engine
 from hosthold.db.migrate import behind
 from hosthold.errors import HostholdError, Misconfigured
-from hosthold.plugins.record import PluginState
+from hosthold.plugins.record import PluginRecord, PluginState
 from hosthold.settings import Settings
+from hosthold.sites.models import SiteRow
 from hosthold.types.identifier import new_identifier
-from hosthold.types.node import Isolation
+from hosthold.types.node import Isolation, Node
+from hosthold.types.package import Limits
 from hosthold.types.resource import NodeOrder, OrderAction
 from hosthold.work.keys import Keyring, key_file
 from hosthold.work.node_orders import NodeQueueClient
 from hosthold.work.queue import WORKER, node_queue
 
-LEAST_FREE_BYTES = 500 * 2**20
 PATIENCE = timedelta(seconds=3)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `cure` is a command or an edit that mends it."""
-
-    part: str
-    is_well: bool
-    message: str
-    cure: str = ""
 
 
 @click.command()
@@ -66,26 +59,68 @@ def _examine(context: Context) -> Iterator[Finding]:
         yield Finding("settings", False, error.detail, error.hint)
         return
     yield Finding("settings", True, f"state in {settings.state}")
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("keys", lambda: _keys(settings)),
-        ("database", lambda: _database(context)),
-        ("disk", lambda: _disk(settings)),
-        ("node", lambda: _node(context)),
-        ("kernel", _kernel),
-        ("account names", lambda: _account_names(settings)),
-        ("web", lambda: _web(settings)),
-        ("node process", lambda: _node_process(settings)),
-    ]
-    for part, check in checks:
-        try:
-            yield Finding(part, True, check())
-        except HostholdError as error:
-            yield Finding(part, False, error.detail, error.hint)
+    node = _local_node(settings)
+    yield from _told("keys", lambda: _keys(settings))
+    yield from _on_database(context)
+    yield from _told("node", lambda: _node(context))
+    yield from permissions.look(settings, context.config)
+    yield from storage.look(settings)
+    yield from _told("account names", lambda: _account_names(settings))
+    if node is not None:
+        yield from versions.look(settings, context.registry, node)
+        yield from sockets.look(settings, node)
+    yield from _told("web", lambda: _web(settings))
+    yield from _told("node process", lambda: _node_process(settings))
     for record in context.registry.health():
-        if record.state is not PluginState.disabled:
+        if record.state is not PluginState.disabled and _is_chosen(settings, record):
             part = f"{record.kind.replace(':', ' ')} {record.name}"
             is_well = record.state is PluginState.ready
             yield Finding(part, is_well, str(record.state) if is_well else record.message, record.hint)
+
+
+def _is_chosen(settings: Settings, record: PluginRecord) -> bool:
+    """Whether a driver is one that this node works with; of supervisors and web servers it has one."""
+    chosen = {"driver:supervisor": settings.node.supervisor, "driver:webserver": settings.node.webserver}
+    return record.name == chosen.get(record.kind, record.name)
+
+
+def _told(part: str, check: Callable[[], str]) -> Iterator[Finding]:
+    """What a check says of its part, or the error that it raises."""
+    try:
+        yield well(part, check())
+    except HostholdError as error:
+        yield bad(part, error.detail, error.hint)
+
+
+def _on_database(context: Context) -> Iterator[Finding]:
+    """The database, what is stored in it about time, and the kernel, which must bear that many sites."""
+    engine = make_engine(context.settings.database_url)
+    sites, tasks = 0, 0
+    try:
+        found = list(_told("database", lambda: _database(context, engine)))
+        yield from found
+        if found[0].is_well:
+            yield from versions.of_database(engine)
+            yield from clock.look(engine)
+            sites, tasks = _sites(engine)
+    finally:
+        engine.dispose()
+    yield from kernel.look(context.settings, sites, tasks)
+
+
+def _local_node(settings: Settings) -> Node | None:
+    """This machine as a node; what is wrong with it is said by the check of the node."""
+    try:
+        return local_node(settings)
+    except HostholdError:
+        return None
+
+
+def _sites(engine: Engine) -> tuple[int, int]:
+    """How many sites there are, and how many processes they may have together."""
+    with engine.connect() as connection:
+        limits = connection.scalars(select(SiteRow.limits)).all()
+    return len(limits), sum(Limits.model_validate(of_site).tasks for of_site in limits)
 
 
 def _keys(settings: Settings) -> str:
@@ -94,8 +129,7 @@ def _keys(settings: Settings) -> str:
     return "private and random"
 
 
-def _database(context: Context) -> str:
-    engine = make_engine(context.settings.database_url)
+def _database(context: Context, engine: Engine) -> str:
     try:
         late = behind(engine, context.registry)
     except SQLAlchemyError as error:
@@ -103,20 +137,9 @@ def _database(context: Context) -> str:
             f"The database does not answer: {str(error.__cause__ or error).splitlines()[0]}.",
             hint="Start it, or correct database.url in hosthold.toml.",
         ) from None
-    finally:
-        engine.dispose()
     if late:
         raise Misconfigured(f"Tables are not up to date: {', '.join(late)}.", hint="hosthold init --admin EMAIL")
     return f"{engine.dialect.name}, tables are up to date"
-
-
-def _disk(settings: Settings) -> str:
-    usage = shutil.disk_usage(settings.state)
-    if usage.free < LEAST_FREE_BYTES:
-        raise Misconfigured(
-            f"Only {usage.free // 2**20} MiB are free in {settings.state}.", hint="Free some space there."
-        )
-    return f"{usage.free // 2**30} GiB free"
 
 
 def _node(context: Context) -> str:
@@ -131,19 +154,6 @@ def _node(context: Context) -> str:
     offered = "; ".join(f"{name} {', '.join(found)}" for name, found in versions.items())
     kept_apart = "a Unix user per site" if node.isolation is Isolation.unix_user else "NOT kept apart (isolation none)"
     return f"{node.name}, sites on {node.listen.address}:{node.listen.port}, {kept_apart}; {offered}"
-
-
-def _kernel() -> str:
-    unsafe = []
-    for name in ("protected_symlinks", "protected_hardlinks"):
-        file = Path("/proc/sys/fs") / name
-        if file.is_file() and file.read_text().strip() == "0":
-            unsafe.append(f"fs.{name}=1")
-    if unsafe:
-        raise Misconfigured(
-            "The kernel lets users plant links in shared folders.", hint=f"sysctl -w {' '.join(unsafe)}"
-        )
-    return "links in shared folders are guarded"
 
 
 def _account_names(settings: Settings) -> str:

@@ -18,17 +18,18 @@ from hosthold.types.node import Owner
 _CALLS = {
     "x86_64": {
         "getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306,
-        "shmctl": 31, "msgctl": 71, "semctl": 66,
+        "shmctl": 31, "msgctl": 71, "semctl": 66, "adjtimex": 159,
     },
     "aarch64": {
         "getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267,
-        "shmctl": 195, "msgctl": 187, "semctl": 191,
+        "shmctl": 195, "msgctl": 187, "semctl": 191, "adjtimex": 171,
     },
 }  # fmt: skip
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 _UNCHANGED = 0xFFFFFFFF
 _IPC_RMID = 0
+_TIMEX_BYTES, _TIME_ERROR = 208, 5
 
 
 def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c_uint32]) -> int:
@@ -43,6 +44,11 @@ def system_call(number: int, *arguments: int | bytearray | ctypes.Array[ctypes.c
 def synchronise(folder: int) -> None:
     """Write everything that the open folder's file system still holds in memory to its disk (syncfs(2))."""
     system_call(_numbers()["syncfs"], folder)
+
+
+def is_clock_kept() -> bool:
+    """Whether something keeps the machine's clock at the right time, as the kernel knows it (adjtimex(2))."""
+    return system_call(_numbers()["adjtimex"], bytearray(_TIMEX_BYTES)) != _TIME_ERROR
 
 
 def remove_ipc(kind: Literal["shm", "msg", "sem"], identifier: int) -> None:

@@ -33,6 +33,18 @@ def names_a_cause(output: str) -> bool:
     return _CAUSE.search(output) is not None
 
 
+def said_by(command: tuple[str, ...]) -> str:
+    """The first line that a program says, such as its version; nothing if it cannot be run."""
+    try:
+        result = subprocess.run(
+            command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=_PROBE_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
+
+
 def run_check(name: str, command: tuple[str, ...]) -> None:
     """Run a server's own test of its configuration; raises `NodeFailure` (`CheckFailed`) with the server's words."""
     try:

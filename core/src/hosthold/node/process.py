@@ -30,7 +30,8 @@ _KILL = "/bin/kill"
 PROGRAMS = {_SETPRIV: "util-linux", _KILL: "procps"}
 """Programs that are started to act as a site's user, and the Debian packages that they come from."""
 _MOST_AT_A_TIME = 16
-_LONGEST_BACKLOG = 511
+LONGEST_BACKLOG = 511
+"""How many connections may wait at a service's socket; the kernel may allow fewer (net.core.somaxconn)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -106,7 +107,7 @@ def refuse_waiting(listener: int) -> None:
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     with socket.socket(fileno=os.dup(listener)) as copy:
-        for _ in range(_LONGEST_BACKLOG):
+        for _ in range(LONGEST_BACKLOG):
             if not waiting.poll(0):
                 return
             copy.accept()[0].close()
@@ -317,7 +318,7 @@ def bind_listener(path: str, owner: Owner, mode: int, kind: socket.SocketKind = 
         listener.bind(f"/proc/self/fd/{folder}/{temporary}")
         os.chown(temporary, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
         Path(f"/proc/self/fd/{folder}/{temporary}").chmod(mode)
-        listener.listen(_LONGEST_BACKLOG)
+        listener.listen(LONGEST_BACKLOG)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         listener.close()

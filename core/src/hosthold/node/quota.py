@@ -49,7 +49,7 @@ _kinds: dict[int, tuple[QuotaKind, float]] = {}
 
 
 def _look_for_kind(folder: int) -> QuotaKind:
-    mount = _mount_of(folder)
+    mount = mount_of(folder)
     if mount.type == "btrfs":
         return QuotaKind.subvolume if _has_quota_tree(folder) else QuotaKind.none
     if mount.type in ("ext4", "xfs") and mount.options & {"prjquota", "pquota"}:
@@ -96,21 +96,25 @@ def held(folder: int, project: int) -> Held | None:
             return None
 
 
-class _Mount(NamedTuple):
+class Mount(NamedTuple):
+    """A mounted file system."""
+
     type: str
     options: frozenset[str]
+    place: str
 
 
-def _mount_of(folder: int) -> _Mount:
+def mount_of(folder: int) -> Mount:
     """The file system that the open folder is on (proc_pid_mountinfo(5)); the newest of several at one place."""
     path = f"{Path(f'/proc/self/fd/{folder}').readlink()}/"
-    found, longest = _Mount("", frozenset()), -1
+    found, longest = Mount("", frozenset(), "/"), -1
     for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, _, options) = before.split(), after.split(" ", 2)
         place = fields[4].encode("latin-1", "replace").decode("unicode_escape").rstrip("/") + "/"
         if path.startswith(place) and len(place) >= longest:
-            found, longest = _Mount(kind, frozenset(options.split(","))), len(place)
+            chosen = frozenset((*fields[5].split(","), *options.split(",")))
+            found, longest = Mount(kind, chosen, place.rstrip("/") or "/"), len(place)
     return found
 
 

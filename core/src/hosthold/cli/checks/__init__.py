@@ -1,0 +1,1 @@
+"""What `hosthold doctor` looks at, a module each."""
