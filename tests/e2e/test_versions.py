@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +80,66 @@ def test_a_site_is_switched_between_versions_while_its_visitors_see_no_error(pla
     assert len(visitor.answers) > 100
     assert {status for status, _ in visitor.answers} == {200}
     assert {(status, page.rpartition(".")[0]) for status, page in other.answers} == {(200, NEW)}
+
+
+def test_no_socket_answers_for_another_site_whatever_becomes_of_it(platform: RunningPlatform) -> None:
+    other = tell_who(platform, platform.online("other.test", runtime={"version": NEW}))
+    site = tell_who(platform, platform.online("again.test", runtime={"version": OLD}))
+    theirs = f"{NEW} {other['uid']}"
+    with Visitor(platform, "again.test") as visitor, Visitor(platform, "other.test") as neighbour:
+        for version in (NEW, OLD):
+            platform.api("PATCH", f"/sites/{site['id']}", {"runtime": {"version": version}})
+            assert platform.settled(site["id"])["phase"] == "ready"
+            assert platform.visit("again.test", "/version.php") == (200, f"{version} {site['uid']}")
+        path = platform.state / "run" / "sockets" / f"{site['name']}.sock"
+        for script in (pages(platform, other) / "version.php", pages(platform, site) / "version.php"):
+            answer = ask_php(path, script)
+            assert theirs not in answer
+            assert (f"{OLD} {site['uid']}" in answer) == (script.parents[2].name == site["name"])
+        platform.api("DELETE", f"/sites/{site['id']}", **{"If-Match": "*"})
+        platform.gone(site["id"])
+        assert not path.exists()
+        again = tell_who(platform, platform.online("again.test", runtime={"version": NEW}))
+        assert again["uid"] != site["uid"]
+        assert platform.visit("again.test", "/version.php") == (200, f"{NEW} {again['uid']}")
+    owners = {page.split(" ")[1] for status, page in visitor.answers if status == 200 and page.count(" ") == 1}
+    assert owners <= {site["uid"], again["uid"]}
+    assert set(neighbour.answers) == {(200, theirs)}
+
+
+def tell_who(platform: RunningPlatform, site: dict[str, Any]) -> dict[str, Any]:
+    """Give the site a page that tells version and user; the site with its user's number."""
+    text = '<?php echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION, " ", posix_geteuid();'
+    write(platform, site, "version.php", text)
+    return {**site, "uid": str(pages(platform, site).stat().st_uid)}
+
+
+def pages(platform: RunningPlatform, site: dict[str, Any]) -> Path:
+    return platform.state / "sites" / str(site["name"]) / "home" / "public"
+
+
+def ask_php(path: Path, script: Path) -> str:
+    """What the master at a socket answers to a request for a script, as FastCGI has it."""
+    parameters = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/version.php", "SCRIPT_FILENAME": str(script)}
+    pairs = b"".join(bytes((len(key), len(value))) + f"{key}{value}".encode() for key, value in parameters.items())
+    assert all(len(value) < 128 for value in parameters.values())
+    records = ((1, struct.pack("!HB5x", 1, 0)), (4, pairs), (4, b""), (5, b""))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(path))
+        for kind, content in records:
+            connection.sendall(struct.pack("!BBHHBx", 1, kind, 1, len(content), 0) + content)
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+    return answer.decode(errors="replace")
+
+
+def test_all_versions_are_listed_with_the_day_on_which_they_end(platform: RunningPlatform) -> None:
+    found = {each["version"]: each for each in platform.get("/runtimes")["items"]}
+    assert (found[OLD]["support"]["ends_on"], found[NEW]["support"]["ends_on"]) == ("2026-12-31", "2028-12-31")
+    assert found[NEW]["is_installed"]
+    assert f"php {NEW}" in platform.command("runtimes")
 
 
 def test_the_newest_version_is_taken_where_none_is_named(platform: RunningPlatform) -> None:

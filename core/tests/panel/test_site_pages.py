@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hosthold.nodes.models import NodeRow
 from hosthold.sites.models import SiteRow
 from hosthold.work.models import OperationRow
 
@@ -220,3 +221,18 @@ def test_a_customer_sees_only_the_rooms_of_customers(company: Company) -> None:
     assert {"/sites", "/accounts", "/packages"} <= links
     assert not {"/nodes", "/plugins"} & links
     assert visitor.see("/nodes").status == visitor.see("/plugins").status == 403
+
+
+def test_an_end_of_life_is_said_where_one_chooses_and_on_the_sites_page(company: Company) -> None:
+    with company.platform.database.write() as uow:
+        uow.session.query(NodeRow).one().facts = {"php": ["8.4", "7.4"]}
+    row, visitor = company.site("lindqvist.se"), company.visitor()
+    assert "PHP 7.4 (end of life since 28 Nov 2022)" in visitor.see("/sites/new").text
+    assert "End of life since 28 Nov 2022" in visitor.see("/nodes").text
+    assert "out of support" not in visitor.see(f"/sites/{row.id}").text
+
+    def age(stored: SiteRow) -> None:
+        stored.runtime_version = "7.4"
+
+    company.edit(row, age)
+    assert "PHP 7.4 has been out of support since 28 Nov 2022" in visitor.see(f"/sites/{row.id}").text

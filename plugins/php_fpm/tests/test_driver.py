@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,27 @@ def test_versions_and_executables_are_those_on_the_machine(tmp_path: Path) -> No
     with pytest.raises(NotInstalled) as raised:
         PhpFpmRuntime(PhpFpmSettings(directory=AbsolutePath(str(tmp_path / "none")))).check()
     assert raised.value.hint.startswith("apt-get install")
+
+
+def test_a_version_may_lie_anywhere_if_the_settings_say_where(tmp_path: Path) -> None:
+    other = tmp_path / "opt" / "php81" / "php-fpm"
+    other.parent.mkdir(parents=True)
+    for program in (other, tmp_path / "php-fpm8.2"):
+        program.touch(0o755)
+    settings = {"directory": str(tmp_path), "programs": {"8.1": str(other), "8.0": str(tmp_path / "missing")}}
+    driver = PhpFpmRuntime(PhpFpmSettings.model_validate(settings))
+
+    assert driver.versions() == ("8.2", "8.1")
+    assert driver.executables() == {str(other), str(tmp_path / "php-fpm8.2")}
+    site = _site({}).model_copy(update={"runtime": Runtime(driver="php", version="8.1")})
+    (service,) = [one for one in driver.render(site, _node(Path("/state"))).resources if isinstance(one, Service)]
+    assert service.command[0] == str(other)
+
+
+def test_settings_say_when_a_version_ends_for_those_who_know_better() -> None:
+    assert DRIVER.ends["7.4"] == date(2022, 11, 28)
+    longer = PhpFpmRuntime(PhpFpmSettings.model_validate({"ends": {"7.4": "2032-01-01", "9.0": "2040-01-01"}})).ends
+    assert (longer["7.4"], longer["9.0"], longer["8.4"]) == (date(2032, 1, 1), date(2040, 1, 1), DRIVER.ends["8.4"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be refused to run as root")

@@ -21,6 +21,7 @@ _COMMANDS = {
     "plugins": ("hosthold.cli.plugins", "List plugins and drivers with their state."),
     "x": ("hosthold.cli.plugins", "Run a command of a plugin."),
     "sites": ("hosthold.cli.sites", "List, show, create, suspend, resume, retry, delete sites."),
+    "runtimes": ("hosthold.cli.runtimes", "List versions of PHP with their end of life."),
     "plan": ("hosthold.cli.plan", "Show what would change for a site."),
     "drift": ("hosthold.cli.drift", "List what was changed by hand; adopt or repair it."),
     "token": ("hosthold.cli.token", "API tokens and sign-in links."),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import date
 from typing import ClassVar
 
 from hosthold.drivers.base import Driver, DriverSettings, S
@@ -30,6 +32,11 @@ class RuntimeDriver(Driver[S]):
     @abstractmethod
     def versions(self) -> tuple[str, ...]:
         """The versions installed on this machine, newest first."""
+
+    @property
+    def ends(self) -> Mapping[str, date]:
+        """The last day of security fixes, by version. Of a version that is not among them nothing is known."""
+        return {}
 
     @abstractmethod
     def executables(self) -> frozenset[str]:

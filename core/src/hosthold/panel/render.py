@@ -9,7 +9,7 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, Pref
 from markupsafe import Markup
 
 from hosthold.panel.assets import Assets
-from hosthold.panel.text import bytes_text, date_text, moment_text
+from hosthold.panel.text import bytes_text, date_text, day_text, moment_text
 
 _CORE = Path(__file__).resolve().parent.parent
 STATIC = _CORE / "panel" / "static"
@@ -55,7 +55,7 @@ def make_environment(assets: Assets, plugin_templates: Mapping[str, Path]) -> Pa
         ChoiceLoader([own, nouns]), {name: FileSystemLoader(folder) for name, folder in plugin_templates.items()}
     )
     environment.globals.update(asset=assets.url, icon=_icons(assets))
-    environment.filters.update(moment=moment_text, date=date_text, bytes=bytes_text)
+    environment.filters.update(moment=moment_text, date=date_text, day=day_text, bytes=bytes_text)
     return environment
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from hosthold.types.text import Domain
@@ -18,6 +18,11 @@ def moment_text(milliseconds: int) -> str:
 def date_text(milliseconds: int) -> str:
     """A moment's day as `22 Nov 2026`, in UTC."""
     return _day_text(milliseconds // _DAY_MS)
+
+
+def day_text(day: date) -> str:
+    """A day as `22 Nov 2026`."""
+    return f"{day:%-d %b %Y}"
 
 
 @lru_cache(maxsize=4096)

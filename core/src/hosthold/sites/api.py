@@ -17,6 +17,7 @@ from hosthold.sites import listing, service, web_options
 from hosthold.sites.bulk import declare_all
 from hosthold.sites.logs import request_log
 from hosthold.sites.planning import PATIENCE, SitePlanView, request_plan, request_repair, request_restart
+from hosthold.sites.runtimes import RuntimesView, runtimes
 from hosthold.sites.schema import SiteBatch, SiteBatchView, SiteChange, SiteDraft, SiteView
 from hosthold.sites.usage import SiteUsageView, usage
 from hosthold.sites.web_options import WebDraft, WebView
@@ -70,6 +71,12 @@ def change_site(site_id: Identifier, body: SiteChange, if_match: IfMatch, actor:
 def delete_site(site_id: Identifier, if_match: IfMatch, actor: Actor, uow: UnitOfWork) -> SiteView:
     """Delete a site with all its files; it can still be read until nothing of it is left."""
     return SiteView.of(service.delete(uow, actor, site_id, if_match.generation))
+
+
+@operation("GET", "/runtimes", permission="site:read")
+def list_runtimes(actor: Actor, uow: UnitOfWork) -> RuntimesView:
+    """List the versions that nodes offer or sites use, newest first, and until when security holes are mended."""
+    return runtimes(uow, actor)
 
 
 @operation("GET", "/sites/{site_id}/usage", permission="site:read")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 from hosthold.accounts import service as accounts
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.drivers.runtime import RuntimeDriver
 from hosthold.errors import HostholdError
-from hosthold.nodes import service as nodes
 from hosthold.panel.forms import filled, parse
+from hosthold.panel.text import day_text
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.sites.models import SiteRow
+from hosthold.sites.runtimes import Support, SupportState, newest_first, offered, support_of
 from hosthold.sites.schema import SiteChange, SiteDraft
 from hosthold.types.actor import Actor
 
@@ -34,14 +35,22 @@ class SettingField(NamedTuple):
     maximum: float | None
 
 
-def runtime_choices(uow: UnitOfWork, actor: Actor) -> list[tuple[str, str]]:
-    """The runtimes and versions that any node has, as `php 8.2`, newest first."""
-    rows, _ = nodes.page(uow, actor, 1000, None)
-    offered = {
-        (driver, version) for row in rows for driver, versions in nodes.facts_of(row).items() for version in versions
-    }
-    newest_first = sorted(offered, key=lambda each: (each[0], [-int(part) for part in re.findall("[0-9]+", each[1])]))
-    return [(f"{driver} {version}", f"{driver.upper()} {version}") for driver, version in newest_first]
+def runtime_choices(uow: UnitOfWork) -> list[tuple[str, str]]:
+    """The runtimes and versions that any node has, as `php 8.2`, newest first; those that end say so."""
+    return [
+        (f"{driver} {version}", f"{driver.upper()} {version}{_support_note(support_of(uow, driver, version))}")
+        for driver, version in newest_first(offered(uow))
+    ]
+
+
+def _support_note(support: Support) -> str:
+    match support.state:
+        case SupportState.ended:
+            return f" (end of life since {day_text(support.ends_on or date.max)})"
+        case SupportState.ending:
+            return f" (ends on {day_text(support.ends_on or date.max)})"
+        case _:
+            return ""
 
 
 def account_choices(uow: UnitOfWork, actor: Actor) -> list[tuple[str, str]]:

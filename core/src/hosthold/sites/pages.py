@@ -28,6 +28,7 @@ from hosthold.sites.listing import SiteListRow, page
 from hosthold.sites.logs import request_log
 from hosthold.sites.models import SiteRow
 from hosthold.sites.planning import PLAN, SitePlanView, request_plan
+from hosthold.sites.runtimes import support_of
 from hosthold.sites.usage import usage
 from hosthold.sites.web_options import WebView
 from hosthold.types.identifier import new_identifier
@@ -71,7 +72,7 @@ def create(visit: Visit) -> Response:
     """Declare the site and show how it comes online."""
     try:
         with visit.write() as uow:
-            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow, visit.actor))
+            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow))
             row = service.declare(uow, visit.actor, site_form.draft_of(visit.form, settings))
     except Rejected as error:
         return _show_form(visit, None, visit.form, error)
@@ -87,12 +88,13 @@ def show(visit: Visit) -> Response:
         values = _live_values(visit, uow, row)
         held = usage(uow, visit.actor, row.id)
         drifted = drift.of_subject(uow, service.subject_of(row))
+        support = support_of(uow, row.runtime_driver, row.runtime_version)
     return visit.show(
         "sites/site.html", **values, usage=held, drift=DriftView.of(drifted) if drifted else None,
         drift_path=f"/drift/{drifted.id}" if drifted and visit.actor.may("drift:read") else "",
          owner=owner, form=Form({}), actions_for=offered(row, visit.actor),
         unicode=unicode_form(row.domains[0]), domains=[(name, unicode_form(name)) for name in row.domains],
-        runtime=_runtime(row.runtime_driver, row.runtime_version),
+        runtime=_runtime(row.runtime_driver, row.runtime_version), support=support,
     )  # fmt: skip
 
 
@@ -127,7 +129,7 @@ def edit(visit: Visit) -> Response:
     try:
         with visit.write() as uow:
             row = service.get(uow, visit.actor, site_id)
-            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow, visit.actor))
+            settings = site_form.setting_fields(uow.registry, site_form.runtime_choices(uow))
             wanted = site_form.change_of(visit.form, settings)
             service.change(uow, visit.actor, site_id, wanted, int(generation) if generation.isdecimal() else 0)
     except NotFound:
@@ -304,7 +306,7 @@ for _action in ACTIONS:
 
 def _show_form(visit: Visit, row: SiteRow | None, values: Mapping[str, str], error: Rejected | None) -> Response:
     with visit.read() as uow:
-        runtimes = site_form.runtime_choices(uow, visit.actor)
+        runtimes = site_form.runtime_choices(uow)
         settings = site_form.setting_fields(uow.registry, runtimes)
         owners = site_form.account_choices(uow, visit.actor) if row is None else []
     form = Form(values, error, site_form.places(values, settings))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +32,7 @@ from pydantic import ValidationError
 from .configuration import PING_PATH, error_log, home_folders, listen_address, render_configuration
 from .settings import PhpFpmSettings, PhpSettings
 from .starter import STARTER_PAGE
+from .support import ENDS
 
 _PROGRAM = re.compile(r"php-fpm([0-9]{1,2}\.[0-9]{1,2})")
 
@@ -53,12 +56,14 @@ class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
             )
 
     def versions(self) -> tuple[str, ...]:
-        names = (_PROGRAM.fullmatch(path.name) for path in self._programs())
-        found = (tuple(map(int, name[1].split("."))) for name in names if name)
-        return tuple(".".join(map(str, version)) for version in sorted(found, reverse=True))
+        return tuple(sorted(self._programs(), key=lambda version: [*map(int, version.split("."))], reverse=True))
+
+    @property
+    def ends(self) -> Mapping[str, date]:
+        return ENDS | self.settings.ends
 
     def executables(self) -> frozenset[str]:
-        return frozenset(str(path) for path in self._programs())
+        return frozenset(self._programs().values())
 
     def render(self, site: Site, node: Node) -> RuntimeRendered:
         layout, name, owner = node.layout, site.name, node.owner_of(site.uid)
@@ -96,7 +101,8 @@ class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
         return RuntimeRendered(resources=tuple(resources), upstream=upstream)
 
     def _service(self, site: Site, node: Node, owner: Owner) -> Service:
-        program = self.settings.directory.child(f"php-fpm{site.runtime.version}")
+        version = site.runtime.version
+        program = self.settings.programs.get(version) or self.settings.directory.child(f"php-fpm{version}")
         return Service(
             name=f"php-{site.name}",
             command=(program, "-F", "-y", _configuration_path(site, node)),
@@ -113,11 +119,12 @@ class PhpFpmRuntime(RuntimeDriver[PhpFpmSettings]):
             ),
         )
 
-    def _programs(self) -> list[Path]:
+    def _programs(self) -> dict[str, AbsolutePath]:
+        """What can be run on this machine, by version; what the settings name comes before what lies in the folder."""
         folder = Path(self.settings.directory)
-        if not folder.is_dir():
-            return []
-        return [path for path in folder.iterdir() if _PROGRAM.fullmatch(path.name) and os.access(path, os.X_OK)]
+        names = [_PROGRAM.fullmatch(path.name) for path in (folder.iterdir() if folder.is_dir() else ())]
+        found = {name[1]: self.settings.directory.child(name[0]) for name in names if name} | self.settings.programs
+        return {version: path for version, path in found.items() if os.access(path, os.X_OK)}
 
     def _refuse_unsupported(self, site: Site, node: Node, owner: Owner) -> None:
         version = site.runtime.version

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import zoneinfo
+from datetime import date
 from typing import Annotated, ClassVar
 
 from hosthold_sdk import AbsolutePath, DriverSettings
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+
+PhpVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}$")]
 
 
 class PhpFpmSettings(DriverSettings):
     """Where the programs `php-fpm<version>` lie, and when they end."""
 
     directory: AbsolutePath = AbsolutePath("/usr/sbin")
+    programs: dict[PhpVersion, AbsolutePath] = Field(default_factory=dict)
+    """Programs of further versions, wherever they lie."""
+    ends: dict[PhpVersion, date] = Field(default_factory=dict)
+    """The last day of security fixes of versions for which something else holds than the PHP project says."""
     idle_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
     """How long the php-fpm of a site stays after its last worker has gone; a sleeping site takes no memory, and waking
     it takes some hundredths of a second."""
