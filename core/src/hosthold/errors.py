@@ -99,6 +99,12 @@ class Unavailable(DriverError):
     reason = "Unavailable"
 
 
+class Interrupted(Unavailable):
+    """The process is told to end and waits for nobody any more; whoever starts next takes the work up again."""
+
+    reason = "Interrupted"
+
+
 class PluginError(HostholdError):
     """A plugin cannot be used; the platform runs without it."""
 

@@ -43,6 +43,9 @@ class MemoryNode:
         self.after(order)
         return OrderReply(order_id=order.id, outcomes=outcomes)
 
+    def give_up(self) -> None:
+        """Nobody ever waits for it."""
+
     def _apply(self, desired: Desired) -> Outcome:
         condition = self.judge(desired)
         if self.fences.get(desired.subject, 0) > desired.fence:

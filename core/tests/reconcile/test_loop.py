@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import pytest
 from hosthold.drift.orders import look_at_parked
-from hosthold.errors import Rejected, Unavailable
+from hosthold.errors import Interrupted, Rejected, Unavailable
 from hosthold.reconcile.loop import LEASE_MS, Loop
 from hosthold.settings import DriftSettings
 from hosthold.sites import service
@@ -147,6 +148,24 @@ def test_r03_a_worker_that_comes_back_late_settles_nothing(
     assert f"site:{site_id}" not in memory.world
     with world.database.read() as uow:
         assert uow.session.get(SiteRow, site_id) is None
+
+
+def test_what_a_worker_was_interrupted_in_is_left_as_it_was_for_the_next_one(
+    world: World, loop: Loop, memory: MemoryNode
+) -> None:
+    first, second = declare(world, "alice.test"), declare(world, "alice2.test")
+
+    def end(order: NodeOrder) -> None:
+        loop.stop()
+        raise Interrupted("told to end")
+
+    memory.before = end
+    loop.run("site")
+    assert {row_of(world, each).phase for each in (first, second)} == {"applying"}
+    assert loop.run("site") == 0, "it begins nothing more"
+    memory.before = lambda order: None
+    assert loop_over(world.database, memory).run("site") == 2, "without waiting for a lease"
+    assert [(row.phase, row.conditions) for row in map(partial(row_of, world), (first, second))] == [("ready", [])] * 2
 
 
 def test_a_live_site_whose_user_is_not_rendered_is_braked() -> None:

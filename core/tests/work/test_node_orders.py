@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hosthold.db.unit_of_work import Database
-from hosthold.errors import QueueError, Unavailable
+from hosthold.errors import Interrupted, QueueError, Unavailable
 from hosthold.settings import Settings
 from hosthold.types.identifier import new_identifier
 from hosthold.types.resource import Desired, NodeOrder, OrderAction, OrderReply
@@ -89,16 +89,15 @@ def test_an_order_is_carried_out_and_answered(queue_settings: Settings, client: 
     assert reply == OrderReply(order_id=sent.id, facts={"fence": ("1",)})
 
 
-def test_an_idle_node_answers_at_once(queue_settings: Settings, client: NodeQueueClient) -> None:
-    with serving(queue_settings, acknowledge):
-        client.send(order())
-        durations = []
-        for _ in range(10):
-            time.sleep(0.02)
-            begun = time.perf_counter()
-            client.send(order())
-            durations.append(time.perf_counter() - begun)
-    assert sorted(durations)[5] < 0.05
+def test_who_is_told_to_give_up_does_not_wait_for_a_node_that_is_away(
+    client: NodeQueueClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_orders, "LAST_WAIT_SECONDS", 0.05)
+    told = threading.Timer(0.05, client.give_up)
+    told.start()
+    with pytest.raises(Interrupted):
+        client.send(order(seconds=3600))
+    told.join()
 
 
 def test_replies_find_those_who_wait_for_them(queue_settings: Settings, client: NodeQueueClient) -> None:

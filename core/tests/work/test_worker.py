@@ -64,6 +64,9 @@ class Nouns:
         self._work(kind)
         return 0
 
+    def stop(self) -> None:
+        """Nothing takes long here."""
+
 
 class Hears(Plugin):
     told: list[str] = []  # noqa: RUF012 - the platform copies the plugin, and the copies share this list

@@ -17,11 +17,11 @@ from hosthold.types.node import Owner
 
 _CALLS = {
     "x86_64": {
-        "getgroups": 115, "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306,
+        "setgroups": 116, "setfsuid": 122, "setfsgid": 123, "syncfs": 306,
         "shmctl": 31, "msgctl": 71, "semctl": 66, "adjtimex": 159,
     },
     "aarch64": {
-        "getgroups": 158, "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267,
+        "setgroups": 159, "setfsuid": 151, "setfsgid": 152, "syncfs": 267,
         "shmctl": 195, "msgctl": 187, "semctl": 191, "adjtimex": 171,
     },
 }  # fmt: skip
@@ -74,13 +74,6 @@ def _numbers() -> dict[str, int]:
         raise OSError(f"no system call numbers are known for {platform.machine()}") from None
 
 
-def _groups() -> tuple[int, ...]:
-    count = system_call(_numbers()["getgroups"], 0, 0)
-    buffer = (ctypes.c_uint32 * max(count, 1))()
-    system_call(_numbers()["getgroups"], count, buffer)
-    return tuple(buffer[:count])
-
-
 def _become(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     numbers = _numbers()
     if uid == os.geteuid():  # back to root: its capabilities first
@@ -88,7 +81,8 @@ def _become(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     system_call(numbers["setgroups"], len(groups), (ctypes.c_uint32 * max(len(groups), 1))(*groups))
     system_call(numbers["setfsgid"], gid)
     system_call(numbers["setfsuid"], uid)
-    found = (system_call(numbers["setfsuid"], _UNCHANGED), system_call(numbers["setfsgid"], _UNCHANGED), _groups())
+    fsuid, fsgid = system_call(numbers["setfsuid"], _UNCHANGED), system_call(numbers["setfsgid"], _UNCHANGED)
+    found = (fsuid, fsgid, tuple(os.getgroups()))  # only reading is left to glibc: it asks about this thread alone
     if found != (uid, gid, groups):
         raise PermissionError(f"the thread acts as {found} and should act as {(uid, gid, groups)}")
 
@@ -102,7 +96,7 @@ def acting_as(owner: Owner) -> Iterator[None]:
     if owner.uid == os.geteuid():
         yield
         return
-    before = _groups()
+    before = tuple(os.getgroups())
     try:
         _become(owner.uid, owner.gid, ())
         yield

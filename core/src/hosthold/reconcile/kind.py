@@ -34,7 +34,13 @@ class NodeClient(Protocol):
     """Reaches nodes. Never used while a transaction is open."""
 
     def send(self, order: Any) -> OrderReply:
-        """Have a node carry out an order; raises `Unavailable` if it does not answer in time."""
+        """Have a node carry out an order; raises `Unavailable` if it does not answer in time.
+
+        Raises `Interrupted` if it was told to give up meanwhile.
+        """
+
+    def give_up(self) -> None:
+        """Let nobody wait much longer for an answer, now and from now on: the process is about to end."""
 
 
 class Kind(Protocol[T]):

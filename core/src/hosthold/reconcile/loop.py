@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from hosthold.db.unit_of_work import Database, UnitOfWork
-from hosthold.errors import DriverError, HostholdError, QueueError, Unavailable
+from hosthold.errors import DriverError, HostholdError, Interrupted, QueueError, Unavailable
 from hosthold.reconcile.kind import Claim, Kind, NodeClient
 from hosthold.reconcile.retry import pause_ms, rest_ms
 from hosthold.types.identifier import new_identifier
@@ -51,11 +51,17 @@ class Loop:
         self._nodes = nodes
         self._kinds = {kind.name: kind for kind in kinds}
         self._random = random or Random()
+        self._is_stopping = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The nouns that are reconciled, in the order in which they are looked at."""
         return tuple(self._kinds)
+
+    def stop(self) -> None:
+        """Claim nothing more, and wait little longer for nodes; what was ordered and not answered is left as it was."""
+        self._is_stopping = True
+        self._nodes.give_up()
 
     def run(self, kind: str) -> int:
         """Work off all rows of this kind that are due now, and say how many there were."""
@@ -70,11 +76,14 @@ class Loop:
         handled = 0
         while claims := claims or self._claim(self._kinds[kind]):
             handled += len(claims)
-            self._settle(self._kinds[kind], claims, self._apply(self._kinds[kind], claims))
+            outcomes = self._apply(self._kinds[kind], claims)
+            self._settle(self._kinds[kind], claims, outcomes)
             claims = []
         return handled
 
     def _claim(self, kind: Kind[Any]) -> list[Claim[Any]]:
+        if self._is_stopping:
+            return []
         model = kind.model
         with self._database.read() as uow:
             if uow.session.scalar(self._due(model, uow.clock()).with_only_columns(model.id).limit(1)) is None:
@@ -126,7 +135,10 @@ class Loop:
         self._announce(uow, row, subject)
 
     def _apply(self, kind: Kind[Any], claims: list[Claim[Any]]) -> dict[str, Outcome]:
-        """What became of each claim, by subject. Nothing but a bug in the loop itself is raised."""
+        """What became of each claim, by subject; nothing is said of what was interrupted.
+
+        Nothing but a bug in the loop itself is raised.
+        """
         outcomes: dict[str, Outcome] = {}
         orders: dict[str, list[Desired]] = {}
         for claim in claims:
@@ -157,6 +169,8 @@ class Loop:
         )
         try:
             reply = self._nodes.send(order)
+        except Interrupted:
+            return {}
         except HostholdError as error:
             if isinstance(error, QueueError) and len(desired) > 1:  # too large for one message: one of them, or all
                 half = len(desired) // 2
@@ -183,6 +197,9 @@ class Loop:
                 if row.fence != claim.fence:
                     continue  # the lease ran out and another worker took over: the row is its to settle
                 row.lease_until = 0
+                if claim.subject not in outcomes:
+                    row.attempts -= 1
+                    continue
                 if row.generation != claim.generation:
                     row.due_at = uow.clock()
                     uow.ring(kind.name, row.id)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from hosthold.errors import HostholdError, QueueError, Unavailable
+from hosthold.errors import HostholdError, Interrupted, QueueError, Unavailable
 from hosthold.plugins.calls import refuse_inside_transaction
 from hosthold.settings import Settings
 from hosthold.types.identifier import Identifier
@@ -23,6 +23,9 @@ MAX_WAITING_ORDERS = 64
 """A node that leaves as many orders untaken is gone; further ones would only be refused as too old once it is back."""
 UNREAD_REPLY_MS = 3_600_000
 """How long an answer that nobody waited for any more is kept."""
+LAST_WAIT_SECONDS = 5.0
+"""For how long an answer is waited for once the process is told to end."""
+_SLICE_SECONDS = 1.0
 _PAUSE_AFTER_ERROR = 1.0
 
 log = structlog.get_logger()
@@ -36,12 +39,14 @@ class NodeQueueClient:
         self._settings = settings
         self._lock = threading.Lock()
         self._queues: dict[str, tuple[Queue, Any]] = {}
+        self._gives_up = threading.Event()
 
     def send(self, order: NodeOrder) -> OrderReply:
         """Have the node carry out an order, and wait for its answer for as long as the order may live.
 
         Raises `Unavailable` if no answer came. The node may carry out the order nevertheless; asking again is safe, for
-        orders declare a state, and a late answer is known by the identifier of its order.
+        orders declare a state, and a late answer is known by the identifier of its order. Raises `Interrupted` if no
+        answer came before it was told to give up, or soon after.
         """
         refuse_inside_transaction("an order was sent to a node")
         try:
@@ -54,6 +59,10 @@ class NodeQueueClient:
                 f"The queue of the node {order.node} failed; whether the order arrived is unknown.",
                 hint="Run `hosthold doctor`.",
             ) from error
+
+    def give_up(self) -> None:
+        """Let nobody wait for an answer for more than a few seconds from now on."""
+        self._gives_up.set()
 
     def close(self) -> None:
         """Close all queues."""
@@ -70,8 +79,10 @@ class NodeQueueClient:
             )
         queue.enqueue(task_type((), {"order": order.model_dump_json()}, id=order.id))
         seconds = (order.expires_at - order.issued_at).total_seconds()
-        if not queue.storage.wait_result(order.id, timeout=max(seconds, 0.001)):
+        if not self._is_answered(queue, order.id, max(seconds, 0.001)):
             _forget_unread_replies(queue)
+            if self._gives_up.is_set():
+                raise Interrupted(f"The node {order.node} was not waited for any longer.", hint="It is asked again.")
             raise Unavailable(
                 f"The node {order.node} gave no answer in {seconds:.0f} s.",
                 hint="It is asked again. If it stays so, look at the log of `hosthold node` there.",
@@ -87,6 +98,17 @@ class NodeQueueClient:
                 hint="Check who else can reach the node's queue, and that both hold its newest key.",
             )
         return reply
+
+    def _is_answered(self, queue: Queue, order_id: str, seconds: float) -> bool:
+        deadline, last = time.monotonic() + seconds, False
+        while not last:
+            is_leaving = self._gives_up.is_set()
+            remaining = max(deadline - time.monotonic(), 0.001)
+            wait = min(remaining, LAST_WAIT_SECONDS if is_leaving else _SLICE_SECONDS)
+            last = is_leaving or wait == remaining
+            if queue.storage.wait_result(order_id, timeout=wait):
+                return True
+        return False
 
     def _queue(self, node: str) -> tuple[Queue, Any]:
         with self._lock:

@@ -36,6 +36,9 @@ class Reconciler(Protocol):
     def run(self, kind: str) -> int:
         """Work off what is due of a kind."""
 
+    def stop(self) -> None:
+        """Begin nothing more, and wait little longer for what was begun."""
+
 
 class _Consumer(Consumer):  # type: ignore[misc]  # huey ships no types
     """Huey's consumer without its signal handlers: the process that it runs in has its own."""
@@ -64,9 +67,13 @@ class Worker:
             **{kind: _bound(loop, kind) for kind in loop.kinds},
         }
         self._settings = settings
+        self._loop = loop
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, then finish what was begun. Failures of single pieces of work are logged."""
+        """Work until `stop` is set, then finish what was begun, if nodes answer soon.
+
+        Failures of single pieces of work are logged.
+        """
         self._deliverer.readmit()
         queue = open_queue(self._settings, WORKER, Keyring.load(key_file(self._settings, WORKER)))
         ring_task(queue, self._hear)
@@ -78,6 +85,7 @@ class Worker:
         log.info("worker started", kinds=sorted(self._sources))
         while not stop.wait(SWEEP_SECONDS):
             consumer.check_worker_health()
+        self._loop.stop()
         consumer.stop(graceful=True)
         for sweep in sweeps:
             sweep.join()
