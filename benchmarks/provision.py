@@ -19,6 +19,7 @@ from benchmarks import scale
 from benchmarks.limit import LeastSite
 from benchmarks.neighbour import Neighbour
 from benchmarks.platform import Platform, temporary_platform
+from benchmarks.processes import Started
 from benchmarks.report import median, say, times
 
 POLL_SECONDS = 0.001
@@ -52,16 +53,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             neighbour = "old0.localhost"
             with Neighbour(platform.site_port, neighbour) as quiet:
                 time.sleep(options.quiet)
-            served, least, phases, forks = [], [], [], []
+            served, least, phases = [], [], []
             with Neighbour(platform.site_port, neighbour) as disturbed:
                 for _ in range(options.runs):
                     number += 1
-                    before = _forks()
                     one, its_phases = _bring_up(platform, customer, f"new{number}.localhost")
-                    forks.append(_forks() - before)
                     served.append(one)
                     phases.append(its_phases)
                     least.append(_bring_up_least(platform, number))
+            with Started([platform.process(name) for name in ("web", "worker", "node")], platform.folder) as started:
+                _bring_up(platform, customer, f"watched{count}.localhost")
             limit = times(least)
             found[str(count)] = {
                 **times(served),
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "neighbour_failed": disturbed.failed,
                 "neighbour_stall_ms": round(disturbed.longest_ms - quiet.longest_ms, 2),
                 "neighbour_longest_ms": {"quiet": quiet.longest_ms, "meanwhile": disturbed.longest_ms},
-                "least_processes_started": min(forks),
+                "programs_started": started.programs,
                 "phases_p50_ms": {name: round(median([one[name] for one in phases]) * 1000, 1) for name in phases[0]},
             }
             rates[str(count)] = scale.requests_per_second(platform, busiest, options.seconds)
@@ -91,11 +92,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "runs": options.runs,
         "isolation": isolation,
     }
-
-
-def _forks() -> int:
-    """How many processes and threads the machine has started since its boot."""
-    return next(int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line[:5] == "proce")
 
 
 def _asleep(platform: Platform) -> bool:

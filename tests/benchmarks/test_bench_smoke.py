@@ -37,6 +37,7 @@ def test_provision_reports_times_their_limit_and_every_phase() -> None:
         assert measured["neighbour_stall_ms"] == pytest.approx(
             measured["neighbour_longest_ms"]["meanwhile"] - measured["neighbour_longest_ms"]["quiet"], abs=0.02
         )
+        assert [Path(program).name.rstrip(".0123456789") for program in measured["programs_started"]] == ["php-fpm"]
         phases = measured["phases_p50_ms"]
         assert set(phases) == {
             "answered", "claimed", "ordered", "first_write", "written", "launched", "routed", "settled", "served",

@@ -1,0 +1,39 @@
+"""Which programs the platform's processes start meanwhile, as the kernel is asked to start them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_STARTED = re.compile(r'execve\("([^"]+)".*\) = 0$')
+
+
+class Started:
+    """Watches processes and all that they start, for as long as the block lasts; then `programs` are known."""
+
+    def __init__(self, pids: list[int], folder: Path) -> None:
+        self._pids = pids
+        self._log = folder / "started.txt"
+        self.programs: list[str] = []
+
+    def __enter__(self) -> Self:
+        attached = [option for pid in self._pids for option in ("-p", str(pid))]
+        self._strace = subprocess.Popen(
+            ("strace", "-f", "-qq", "-s", "200", "-e", "trace=execve", "-o", str(self._log), *attached),
+            stderr=subprocess.DEVNULL,
+        )
+        while any("\nTracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text() for pid in self._pids):
+            if self._strace.poll() is not None:
+                raise SystemExit("strace cannot watch the processes of the platform")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self._strace.terminate()
+        self._strace.wait()
+        calls = (_STARTED.search(line) for line in self._log.read_text().splitlines())
+        self.programs = [call[1] for call in calls if call]
