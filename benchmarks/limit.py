@@ -47,23 +47,31 @@ class LeastSite:
 
     def bring_up(self) -> None:
         """Make everything and start php-fpm; returns before it is ready, for the first request waits in its socket."""
+        self._make(flushes=True)
+
+    def lay_down(self) -> None:
+        """Make everything with a socket that nobody listens behind; nothing is flushed."""
+        self._make(flushes=False)
+
+    def _make(self, *, flushes: bool) -> None:
         names = []
         for resource in self._resources:
             match resource:
                 case Account():
                     self._append(
-                        f"{resource.name}:x:{resource.uid}:{resource.uid}::{resource.home}:/usr/sbin/nologin\n"
+                        f"{resource.name}:x:{resource.uid}:{resource.uid}::{resource.home}:/usr/sbin/nologin\n", flushes
                     )
                 case Directory():
                     Path(resource.path).mkdir()
                     os.chown(resource.path, resource.owner.uid, resource.owner.gid)
                     Path(resource.path).chmod(resource.mode)
                 case File():
-                    _write(resource)
+                    _write(resource, flushes)
                 case Link():
                     names.append(resource)
                 case Service():
-                    self._php = _start(resource)
+                    with _bound(resource) as listener:
+                        self._php = _start(resource, listener) if flushes else None
         for link in names:
             Path(link.path).symlink_to(link.target)
             os.chown(link.path, link.owner.uid, link.owner.gid, follow_symlinks=False)
@@ -80,37 +88,41 @@ class LeastSite:
                 Path(resource.path).unlink()
         shutil.rmtree(self._folder)
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: str, flushes: bool) -> None:
         with self._accounts.open("a") as file:
             file.write(line)
             file.flush()
-            os.fsync(file.fileno())
+            if flushes:
+                os.fsync(file.fileno())
 
 
-def _write(file: File) -> None:
+def _write(file: File, flushes: bool) -> None:
     descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
     os.write(descriptor, file.content.encode())
     os.fchown(descriptor, file.owner.uid, file.owner.gid)
-    if file.content:
+    if file.content and flushes:
         os.fsync(descriptor)
     os.close(descriptor)
 
 
-def _start(service: Service) -> subprocess.Popen[bytes]:
-    """php-fpm with its listening socket inherited; which descriptor that is stands at the end of one variable."""
+def _bound(service: Service) -> socket.socket:
     assert service.socket is not None
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(service.socket.path)
     Path(service.socket.path).chmod(service.socket.mode)
     os.chown(service.socket.path, service.socket.owner.uid, service.socket.owner.gid)
     listener.listen(511)
+    return listener
+
+
+def _start(service: Service, listener: socket.socket) -> subprocess.Popen[bytes]:
+    """php-fpm with its listening socket inherited; which descriptor that is stands at the end of one variable."""
     inherited = listener.fileno()
     environment = {name: f"{value.rpartition('=')[0]}={inherited}" for name, value in service.environment}
     is_other_user = service.owner.uid != os.geteuid()
-    with listener:
-        return subprocess.Popen(
-            service.command, env=environment, pass_fds=(inherited,), start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            user=service.owner.uid if is_other_user else None, group=service.owner.gid if is_other_user else None,
-            extra_groups=() if is_other_user else None,
-        )  # fmt: skip
+    return subprocess.Popen(
+        service.command, env=environment, pass_fds=(inherited,), start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        user=service.owner.uid if is_other_user else None, group=service.owner.gid if is_other_user else None,
+        extra_groups=() if is_other_user else None,
+    )  # fmt: skip

@@ -192,7 +192,7 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         if is_mounted:
-            subprocess.run(("umount", str(folder)), check=True)
+            subprocess.run(("umount", "--lazy", str(folder)), check=True)  # what still ends lets go of it soon
         shutil.rmtree(above)
 
 

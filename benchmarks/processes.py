@@ -1,4 +1,4 @@
-"""Which programs the platform's processes start meanwhile, as the kernel is asked to start them."""
+"""Which processes the platform's own start meanwhile, as the kernel is asked to start them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_STARTED = re.compile(r'execve\("([^"]+)".*\) = 0$')
+_STARTED = re.compile(r'^(\d+) +execve\("([^"]+)"')
 
 
 class Started:
-    """Watches processes and all that they start, for as long as the block lasts; then `programs` are known."""
+    """Watches processes for as long as the block lasts; then `programs` has one for each process that they started.
+
+    A process that goes on as another program, as with setpriv(1), counts once, as the last of them.
+    """
 
     def __init__(self, pids: list[int], folder: Path) -> None:
         self._pids = pids
@@ -36,4 +39,4 @@ class Started:
         self._strace.terminate()
         self._strace.wait()
         calls = (_STARTED.search(line) for line in self._log.read_text().splitlines())
-        self.programs = [call[1] for call in calls if call]
+        self.programs = list({call[1]: call[2] for call in calls if call}.values())

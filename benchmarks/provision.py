@@ -30,7 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What can be chosen on the command line."""
     parser.add_argument("--sites", default="10,300", help="how many sites exist already, such as 10,300 (the default)")
     parser.add_argument("--bulk", type=int, default=1000, help="how many sites are made at once at the end (1000)")
-    parser.add_argument("--quiet", type=float, default=5.0, help="for how long a neighbour is watched before (5 s)")
     parser.add_argument("--seconds", type=int, default=5, help="for how long one site is asked (5)")
     parser.add_argument("--runs", type=int, default=30, help="how many sites are brought up at each number (30)")
 
@@ -51,9 +50,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             existing = count
             busiest = platform.get("/sites?limit=1")["items"][0]
             neighbour = "old0.localhost"
-            with Neighbour(platform.site_port, neighbour) as quiet:
-                time.sleep(options.quiet)
             served, least, phases = [], [], []
+            begun = time.monotonic()
             with Neighbour(platform.site_port, neighbour) as disturbed:
                 for _ in range(options.runs):
                     number += 1
@@ -61,8 +59,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                     served.append(one)
                     phases.append(its_phases)
                     least.append(_bring_up_least(platform, number))
+            lasted = time.monotonic() - begun
+            with Neighbour(platform.site_port, neighbour) as quiet:
+                time.sleep(lasted)
             with Started([platform.process(name) for name in ("web", "worker", "node")], platform.folder) as started:
-                _bring_up(platform, customer, f"watched{count}.localhost")
+                watched = platform.post("/sites", {"domain": f"watched{count}.localhost", "account_id": customer})["id"]
+                platform.until("the watched site", lambda site=watched: _is_ready(platform, site) or None)  # type: ignore[misc]
+            _remove(platform, watched)
             limit = times(least)
             found[str(count)] = {
                 **times(served),
@@ -81,11 +84,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         platform.until("all to sleep", lambda: _asleep(platform) or None, 1.0)
         idle = scale.memory_mb(platform) - empty
         bulk = scale.fill(platform, customer, [f"bulk{index}.localhost" for index in range(options.bulk)])
+        bulk_limit = scale.least_bulk(platform, range(number + 1, number + 1 + options.bulk))
         certificate = scale.certificate_served_ms(platform, "old0.localhost", options.runs)
         isolation = platform.settings.node_isolation
     return {
         "sites": found,
         "bulk_sites_per_s": round(bulk, 1),
+        "bulk_limit_sites_per_s": round(bulk_limit, 1),
         "idle_mb": round(idle, 1),
         "rps_one_site": rates,
         "certificate_served_ms": round(certificate, 2),
@@ -120,9 +125,13 @@ def _bring_up(platform: Platform, customer: str, domain: str) -> tuple[float, di
     served = _served_at(platform.site_port, domain)
     platform.until("the site's phase", lambda: _is_ready(platform, site["id"]) or None, 0.005)
     moments = {"answered": answered, **_moments(platform, site["id"], site["name"], domain, served)}
-    platform.call("DELETE", f"/sites/{site['id']}")
-    platform.until("the deletion", lambda: platform.call("GET", f"/sites/{site['id']}")[0] == 404 or None, 0.02)
+    _remove(platform, site["id"])
     return served - begun, {name: moment - begun for name, moment in moments.items()}
+
+
+def _remove(platform: Platform, site_id: str) -> None:
+    platform.call("DELETE", f"/sites/{site_id}")
+    platform.until("the deletion", lambda: platform.call("GET", f"/sites/{site_id}")[0] == 404 or None, 0.02)
 
 
 def _bring_up_least(platform: Platform, number: int) -> float:
