@@ -17,6 +17,7 @@ PATHS = (
     "/packages",
     "/packages/new",
     "/nodes",
+    "/drift",
     "/plugins",
     "/x/hello_plugin/hello",
 )

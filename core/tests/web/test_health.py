@@ -54,6 +54,7 @@ def test_metrics_count_answers_and_show_what_waits(world: World) -> None:
     text = ask(world, "/metrics").text
     assert 'hosthold_http_requests_total{operation="create_site",status="202"} 1.0' in text
     assert 'hosthold_sites{phase="pending"} 1.0' in text
+    assert 'hosthold_drift{state="found"} 0.0' in text
     assert 'hosthold_due{kind="site"} 1.0' in text
     assert "hosthold_build_info" in text
 

@@ -304,7 +304,7 @@ class _Batch:
 
 
 def _drifted(plan: SubjectPlan) -> Condition:
-    edited = [step.change.key for step in plan.steps if step.change.is_drift]
+    edited = [step.change.key.removeprefix("path:") for step in plan.steps if step.change.is_drift]
     return Condition(
         reason="Drifted",
         message=f"Changed by somebody else since Hosthold wrote it: {', '.join(edited)}.",

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from sqlalchemy import func, select
 
 from hosthold.db.unit_of_work import UnitOfWork
+from hosthold.drift.models import DriftRow
+from hosthold.drift.service import DriftState
 from hosthold.sites.models import SiteRow
 from hosthold.types.site import Phase
 from hosthold.work.models import DeliveryRow, EventRow, OperationRow
@@ -15,6 +17,7 @@ from hosthold.work.models import DeliveryRow, EventRow, OperationRow
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
+_DRIFT = select(DriftRow.state, func.count().label("subjects")).group_by(DriftRow.state)
 _PHASES = select(SiteRow.phase, func.count().label("sites")).group_by(SiteRow.phase)
 
 
@@ -35,6 +38,9 @@ class Metrics:
         )
         self._streams = Gauge("hosthold_event_streams", "Open event streams of this process", registry=self._registry)
         self._sites = Gauge("hosthold_sites", "Sites by phase", ["phase"], registry=self._registry)
+        self._drift = Gauge(
+            "hosthold_drift", "Sites and nodes changed by hand, by state", ["state"], registry=self._registry
+        )
         self._due = Gauge("hosthold_due", "Rows that are due and not done", ["kind"], registry=self._registry)
         self._lag = Gauge(
             "hosthold_lag_seconds", "How long the oldest due row waits", ["kind"], registry=self._registry
@@ -53,12 +59,15 @@ class Metrics:
         pair[1].observe(seconds)
 
     def render(self, uow: UnitOfWork, streams: int) -> bytes:
-        """All metrics in Prometheus' text format. Reads four small aggregates over indexed columns."""
+        """All metrics in Prometheus' text format. Reads small aggregates over indexed columns."""
         self._streams.set(streams)
         now = uow.clock()
         phases = {row.phase: row.sites for row in uow.session.execute(_PHASES)}
         for phase in Phase:
             self._sites.labels(phase.value).set(phases.get(phase.value, 0))
+        drift = {row.state: row.subjects for row in uow.session.execute(_DRIFT)}
+        for state in DriftState:
+            self._drift.labels(state.value).set(drift.get(state.value, 0))
         for kind, row in (("site", SiteRow), ("operation", OperationRow), ("delivery", DeliveryRow)):
             self._waiting(
                 kind,
