@@ -59,13 +59,15 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
     assert isinstance(supervisor, SupervisorDriver)
     webserver.check()
     supervisor.check()
+    has_accounts = node.isolation is Isolation.unix_user  # else there may be files of others, which only root may read
+    accounts = Path(settings.node.accounts_directory if has_accounts else f"{node.layout.state}/accounts")
     policy = Policy(
         node=node, uid_first=settings.node.uid_first, uid_last=settings.node.uid_last,
         executables=frozenset().union(*(driver.executables() for driver in runtimes(registry).values())),
         own={resource.key: resource for resource in webserver.render_node(node).resources},
         block=webserver.render_block,
         checks={webserver.service(node).name: webserver.check_command(node)},
-        accounts_directory=Path(settings.node.accounts_directory),
+        accounts_directory=accounts,
     )  # fmt: skip
     logs = settings.node.logs
     rotation = LogRotation(max_bytes=logs.max_mb * 2**20, max_days=logs.max_days, max_files=logs.max_files)
