@@ -30,6 +30,7 @@ FORKS = {f"{CORE}/web/server.py": "more web processes share one socket"}
 SYSTEM_CALLS = {
     f"{CORE}/node/identity.py": "acts with the uid of a site, per thread",
     f"{CORE}/node/logs.py": "gives back the space of what it has read",
+    f"{CORE}/node/nss.py": "lets the C library ask fewer sources for users",
     f"{CORE}/node/process.py": "takes a socket over from a process that still runs",
 }
 """Who may call the kernel past Python, and why."""

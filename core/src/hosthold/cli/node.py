@@ -8,6 +8,7 @@ import structlog
 from hosthold.cli.context import Context, pass_context
 from hosthold.cli.local_node import local_agent
 from hosthold.cli.process import set_up_logging, stop_on_signals
+from hosthold.node.nss import ask_few_sources
 from hosthold.work.node_orders import NodeQueueServer
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ def node(context: Context, end_services: bool) -> None:
     """
     set_up_logging()
     stop = stop_on_signals()
+    ask_few_sources()
     agent = local_agent(context.settings, context.registry)
     server = NodeQueueServer(context.settings, agent.handle)
     agent.start()
