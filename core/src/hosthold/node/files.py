@@ -10,6 +10,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Literal, Self
 
@@ -112,7 +113,7 @@ class Tree:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        mode, owner = stat.S_IMODE(status.st_mode), Owner(uid=status.st_uid, gid=status.st_gid)
+        mode, owner = stat.S_IMODE(status.st_mode), _owner(status.st_uid, status.st_gid)
         if stat.S_ISDIR(status.st_mode):
             return Observed("directory", mode, owner)
         if stat.S_ISLNK(status.st_mode):
@@ -280,6 +281,11 @@ class Tree:
     def _drop(self, path: str) -> None:
         for known in [known for known in self._folders if known == path or known.startswith(path + "/")]:
             os.close(self._folders.pop(known))
+
+
+@lru_cache(1024)
+def _owner(uid: int, gid: int) -> Owner:
+    return Owner(uid=uid, gid=gid)
 
 
 def _write(folder: int, name: str, resource: File, *, flush: bool) -> None:

@@ -78,7 +78,8 @@ def _become(uid: int, gid: int, groups: tuple[int, ...]) -> None:
     numbers = _numbers()
     if uid == os.geteuid():  # back to root: its capabilities first
         system_call(numbers["setfsuid"], uid)
-    system_call(numbers["setgroups"], len(groups), (ctypes.c_uint32 * max(len(groups), 1))(*groups))
+    if tuple(os.getgroups()) != groups:
+        system_call(numbers["setgroups"], len(groups), (ctypes.c_uint32 * max(len(groups), 1))(*groups))
     system_call(numbers["setfsgid"], gid)
     system_call(numbers["setfsuid"], uid)
     fsuid, fsgid = system_call(numbers["setfsuid"], _UNCHANGED), system_call(numbers["setfsgid"], _UNCHANGED)

@@ -78,27 +78,30 @@ class Planner:
         resources = (*desired.resources, *(last.resource for last in owned.values()))
         self._running = self._supervisor.known({item.name for item in resources if isinstance(item, Service)})
         plan = SubjectPlan(desired)
-        for resource in desired.resources:
-            last = owned.get(resource.key)
+        wanted = {resource.key: resource for resource in desired.resources}
+        for key, resource in wanted.items():
+            last = owned.get(key)
             if last is not None and last.resource.kind != resource.kind:
                 raise NodeFailure(
                     "OrderRefused",
-                    f"{resource.key} is a {last.resource.kind} and cannot become a {resource.kind} in one step.",
+                    f"{key} is a {last.resource.kind} and cannot become a {resource.kind} in one step.",
                     "Remove it first, or give it another name.",
                     is_permanent=True,
                 )
-            new = Owned(resource, self.declared_digest(resource))
-            if last is None or last.digest != new.digest or last.resource != resource:
-                plan.owns[resource.key] = new
-            step = self._compare(new, last, kept.get(resource.key))
+            if last is not None and last.resource is resource:
+                new = last
+            else:
+                new = Owned(resource, self.declared_digest(resource))
+                if last is None or last.digest != new.digest or last.resource != resource:
+                    plan.owns[key] = new
+            step = self._compare(new, last, kept.get(key))
             if step is None:
                 continue
-            if desired.repair is not Repair.all and _stays(step, kept.get(resource.key)):
+            if desired.repair is not Repair.all and _stays(step, kept.get(key)):
                 plan.kept.append(step.change)
             else:
                 plan.steps.append(step)
-        keys = {resource.key for resource in desired.resources}
-        for key in sorted(owned.keys() - keys):
+        for key in sorted(owned.keys() - wanted.keys()):
             plan.disowns.append(key)
             step = self._compare_undeclared(owned[key])
             if step is not None:

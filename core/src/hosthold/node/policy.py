@@ -146,12 +146,12 @@ class _SiteJudge:
         self._home = self._folder.child("home")
         self._own = policy.node.root
         root, web = policy.node.root, policy.node.web
-        self._owners = frozenset({root})
+        self._uids, self._gids = {root.uid}, {root.gid}
         if policy.node.isolation is not Isolation.none:
             uid = self._uid_of(desired, state)
             if uid is not None:
                 self._own = Owner(uid=uid, gid=uid)
-                self._owners |= _combinations({root.uid, web.uid, uid}, {root.gid, web.gid, uid})
+                self._uids, self._gids = {root.uid, web.uid, uid}, {root.gid, web.gid, uid}
         self._writable = {
             str(resource.path)
             for resource in desired.resources
@@ -196,7 +196,7 @@ class _SiteJudge:
                 raise refused(f"{path} is about {name}, which is not a name of {self.subject}.")
 
     def _judge_owner(self, owner: Owner, what: str) -> None:
-        if owner not in self._owners:
+        if owner.uid not in self._uids or owner.gid not in self._gids:
             raise refused(f"{self.subject} may not give {what} to {owner.uid}:{owner.gid}.")
 
     def _judge_parents(self, path: AbsolutePath) -> None:
@@ -315,10 +315,6 @@ class _SiteJudge:
         if desired.resources and not declared:
             raise refused(f"{desired.subject} declares no account.")
         return next(iter(declared), None)
-
-
-def _combinations(uids: set[int], gids: set[int]) -> frozenset[Owner]:
-    return frozenset(Owner(uid=uid, gid=gid) for uid in uids for gid in gids)
 
 
 def _must_exist(executable: str) -> None:
