@@ -31,6 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sites", default="10,300", help="how many sites exist already, such as 10,300 (the default)")
     parser.add_argument("--bulk", type=int, default=1000, help="how many sites are made at once at the end (1000)")
     parser.add_argument("--seconds", type=int, default=5, help="for how long one site is asked (5)")
+    parser.add_argument("--rounds", type=int, default=6, help="how often two ways are asked in turn (6)")
     parser.add_argument("--runs", type=int, default=30, help="how many sites are brought up at each number (30)")
 
 
@@ -85,6 +86,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         idle = scale.memory_mb(platform) - empty
         bulk = scale.fill(platform, customer, [f"bulk{index}.localhost" for index in range(options.bulk)])
         bulk_limit = scale.least_bulk(platform, range(number + 1, number + 1 + options.bulk))
+        shared = scale.shared_to_own_block(platform, customer, busiest, options.seconds, options.rounds)
         certificate = scale.certificate_served_ms(platform, "old0.localhost", options.runs)
         isolation = platform.settings.node_isolation
     return {
@@ -93,6 +95,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "bulk_limit_sites_per_s": round(bulk_limit, 1),
         "idle_mb": round(idle, 1),
         "rps_one_site": rates,
+        "rps_shared_to_own_block": round(shared, 3),
         "certificate_served_ms": round(certificate, 2),
         "runs": options.runs,
         "isolation": isolation,

@@ -98,6 +98,25 @@ def requests_per_second(platform: Platform, site: dict[str, str], seconds: int) 
     return round(load(address, {"Host": site["domain"]}, 16, seconds).requests_per_second)
 
 
+def shared_to_own_block(
+    platform: Platform, customer: str, standard: dict[str, str], seconds: int, rounds: int
+) -> float:
+    """Requests a second of a standard site, to those of a site that has a server block of its own, in turn."""
+    blocked = platform.post("/sites", {"domain": "blocked.localhost", "account_id": customer})
+    status, answer = platform.call("PUT", f"/sites/{blocked['id']}/web", {"redirects": [{"path": "/a", "to": "/b"}]})
+    if status != 202:
+        raise SystemExit(f"the options of a site were answered with {status}: {answer}")
+    platform.until("its block", lambda: (platform.node_state / "blocks" / f"{blocked['name']}.conf").exists() or None)
+    platform.until("the block's site", lambda: platform.get(f"/sites/{blocked['id']}")["phase"] == "ready" or None)
+    time.sleep(1.0)  # former workers of the web server, which the reload replaces, close their connections meanwhile
+    ratios = []
+    for number in range(rounds):
+        pair = [standard, blocked] if number % 2 else [blocked, standard]
+        found = {site["id"]: requests_per_second(platform, site, seconds) for site in pair}
+        ratios.append(found[standard["id"]] / found[blocked["id"]])
+    return median(ratios)
+
+
 def certificate_served_ms(platform: Platform, name: str, runs: int) -> float:
     """From the link to new files to the handshake that shows them; the median."""
     place = platform.folder / "pairs"
