@@ -127,6 +127,24 @@ def test_a_file_system_that_cannot_be_used_is_named(mounted: Path, message: str,
     assert cure in found.cure
 
 
+@ROOT
+def test_a_folder_that_is_not_shown_to_who_asks_stops_nothing(tmp_path: Path) -> None:
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        place.chmod(0o755)
+    hidden = tmp_path / "hidden"
+    (hidden / "run").mkdir(parents=True)
+    hidden.chmod(0o700)
+    settings = Settings(state=AbsolutePath(str(tmp_path)), node=NodeSettings(state=AbsolutePath(str(hidden))))
+    os.seteuid(65_534)
+    try:
+        told = {one.part: one.message for one in storage.look(settings)}
+    finally:
+        os.seteuid(0)
+    assert "root alone" in told["disk sites"]
+    assert "root alone" in told["disk run"]
+    assert "GiB free" in told["disk state"]
+
+
 def test_a_file_system_of_another_machine_is_refused_for_sqlite(tmp_path: Path) -> None:
     mount = quota.Mount("nfs4", frozenset({"rw"}), "/srv")
     assert "SQLite" in only(list(storage._mounted("disk state", tmp_path, mount, has_sqlite=True))).message

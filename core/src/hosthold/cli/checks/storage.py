@@ -28,24 +28,25 @@ def look(settings: Settings) -> Iterator[Finding]:
         "accounts": Path(settings.node.accounts_directory),
     }  # fmt: skip
     for name, place in places.items():
-        if place.is_dir():
-            yield from _place(name, place, has_sqlite=name in ("state", "sites"))
-
-
-def _place(name: str, place: Path, *, has_sqlite: bool) -> Iterator[Finding]:
-    part = f"disk {name}"
-    folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        mount = mount_of(folder)
-        wrong = [*_mounted(part, place, mount, has_sqlite=has_sqlite), *_full(part, place)]
-        if wrong:
-            yield from wrong
-            return
-        free = os.statvfs(folder)
-        message = f"{place} on {mount.type}, {free.f_bavail * free.f_frsize // 2**30} GiB free"
-        yield well(part, f"{message}, {_quota(folder)}" if name == "sites" else message)
-    finally:
-        os.close(folder)
+        part = f"disk {name}"
+        try:
+            folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            yield well(part, f"{place} is shown to its owner and to root alone")
+            continue
+        try:
+            mount = mount_of(folder)
+            wrong = [*_mounted(part, place, mount, has_sqlite=name in ("state", "sites")), *_full(part, place)]
+            if wrong:
+                yield from wrong
+                continue
+            free = os.statvfs(folder)
+            message = f"{place} on {mount.type}, {free.f_bavail * free.f_frsize // 2**30} GiB free"
+            yield well(part, f"{message}, {_quota(folder)}" if name == "sites" else message)
+        finally:
+            os.close(folder)
 
 
 def _mounted(part: str, place: Path, mount: Mount, *, has_sqlite: bool) -> Iterator[Finding]:
