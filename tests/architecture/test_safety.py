@@ -23,6 +23,7 @@ PROGRAMS = {
     f"{CORE}/node/process.py": "runs the services of sites",
     "examples/single_node/demo.py": "starts the platform",
     "plugins/supervisor_systemd/src/hosthold_supervisor_systemd/journal.py": "asks journald what a service said",
+    "plugins/supervisor_systemd/src/hosthold_supervisor_systemd/users.py": "asks the machine whom it knows",
     "sdk/src/hosthold_sdk/testing/supervisor.py": "starts a node that a test kills",
 }
 """Who may start a program, and why."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
 import signal
 import threading
 from collections.abc import Iterable
@@ -33,6 +32,7 @@ from .manager import Manager, UnitState
 from .settings import SystemdSettings
 from .unit_files import UnitFiles
 from .units import SERVICES, Texts, Units, definition, limits, name_in, render
+from .users import is_known
 from .watch import Watch
 
 LEAST_VERSION = 247
@@ -60,6 +60,8 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
         """As JSON, which takes a tenth of the memory: thousands of services sleep."""
         self._idle: dict[str, int] = {}
         """After how many seconds each service that may sleep does."""
+        self._knows_users = False
+        """Whether the machine was seen to know one user of a service: the others are in the same files."""
 
     def check(self) -> None:
         if not Path("/run/systemd/system").is_dir():
@@ -324,14 +326,15 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
                 "nothing was changed",
                 hint="let the log lie in a folder that only root may write",
             )
-        try:
-            pwd.getpwuid(service.owner.uid)
-        except KeyError:
+        if self._knows_users or service.owner.uid == 0:
+            return
+        if not is_known(service.owner.uid):
             raise Misconfigured(
                 f"systemd runs nothing as the user {service.owner.uid}, whom the machine does not know",
                 hint="apt-get install libnss-extrausers, then add `extrausers` to passwd, group and shadow in "
                 "/etc/nsswitch.conf",
-            ) from None
+            )
+        self._knows_users = True
 
 
 def _sleeps(service: Service) -> bool:
