@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("core", "sdk", "plugins", "examples", "docs")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 RUN_ELSEWHERE = {"docs/tutorial.md", "docs/api.md", "examples/hello_plugin/README.md"}
-PROGRAMS = {"apt-get", "cd", "curl", "git", "python3", "uv"}
+PROGRAMS = {
+    "apt-get", "cd", "curl", "git", "install", "ln", "python3", "systemctl", "systemd-sysusers", "systemd-tmpfiles",
+    "uv",
+}  # fmt: skip
 """What a reader has, or is told to install, besides what is ours."""
 
 
@@ -89,7 +92,10 @@ def test_shell_block_parses(block: Block) -> None:
 
 @pytest.mark.parametrize(("document", "words"), commands())
 def test_command_exists_and_knows_its_options(document: str, words: list[str]) -> None:
+    if words[0] == "runuser":
+        words = words[words.index("--") + 1 :]
     program = words[0]
+    assert all(list(ROOT.glob(word)) for word in words if word.startswith("deploy/")), document
     if program == "hosthold":
         check_options(main, words)
     elif program.startswith("scripts/"):

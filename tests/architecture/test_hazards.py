@@ -47,6 +47,7 @@ HAZARDS = {
     "s66": "secrets show nowhere",
     "s67": "files of the platform are for their owner",
     "s70": "requests have limits",
+    "s72": "units let programs do no more than they must",
     "s75": "plugins cannot leave their room",
     "r01": "killed at any step",
     "r02": "stopped between commit and doorbell",
