@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -68,6 +69,7 @@ class RunningPlatform:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.admin = "admin@example.net"
         self.token = ""
+        self._client = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
         self.customer = ""
 
     def write_settings(self) -> None:
@@ -83,6 +85,12 @@ class RunningPlatform:
     def environment(self) -> dict[str, str]:
         """The environment of this platform's processes."""
         return {**os.environ, "HOSTHOLD_CONFIG": str(self.config)}
+
+    @property
+    def database_url(self) -> str:
+        """Where the platform's database is."""
+        settings = tomllib.loads(self.config.read_text())
+        return str(settings.get("database", {}).get("url", f"sqlite:///{self.folder}/state/hosthold.db"))
 
     @property
     def state(self) -> Path:
@@ -127,6 +135,7 @@ class RunningPlatform:
         for process in self.processes.values():
             process.wait(30)
         self.processes.clear()
+        self._client.close()
 
     def set_up(self) -> None:
         """Initialise, start, and make a package and a customer."""
@@ -141,17 +150,16 @@ class RunningPlatform:
     def is_up(self) -> bool:
         """Whether the panel answers that all is well."""
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/health/ready", timeout=5).status_code == 200
+            return self._client.get(f"http://127.0.0.1:{self.port}/health/ready").status_code == 200
         except httpx.HTTPError:
             return False
 
     def api(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         """A request to the public API with the administrator's token."""
-        return httpx.request(
+        return self._client.request(
             method,
             f"http://127.0.0.1:{self.port}/api/v1{path}",
             json=body,
-            timeout=30,
             headers={"Authorization": f"Bearer {self.token}", **headers},
         )
 

@@ -9,11 +9,17 @@ import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+
+from hosthold.types.resource import Service
+from hosthold_php_fpm.configuration import PING_PATH
+from sqlalchemy import create_engine, select, text
 
 from tests.conftest import RunningPlatform, free_port, until
 
@@ -74,6 +80,7 @@ def check_invariants(
         now = fingerprint(platform, [site for site in served if site["id"] in before])
         assert now == {key: value for key, value in before.items() if key in now}, "another site was changed"
     _assert_nothing_is_half_done(platform)
+    _assert_secrets_are_in_no_log(platform)
     _assert_cold_start(platform, served)
 
 
@@ -96,29 +103,47 @@ def _visit(port: int, host: str, path: str) -> tuple[int, str]:
 
 
 def _assert_nothing_is_half_done(platform: RunningPlatform) -> None:
-    """No temporary file, nothing in the trash, no open journal; each operation is done or somebody's."""
+    """No temporary file, nothing in the trash, no open journal; all work is done, somebody's, or due."""
     left = [str(path) for path in platform.state.rglob("*") if path.name.endswith((".hosthold", ".tmp"))]
-    trash = platform.state / "trash"
-    assert left + [str(path) for path in trash.glob("*")] == []
-    with sqlite3.connect(f"file:{platform.state}/node.db?mode=ro", uri=True) as node:
-        tables = {name for (name,) in node.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        assert "journal" in tables
+    left += [str(path) for root in (platform.state, platform.state / "run") for path in (root / "trash").glob("*")]
+    assert left == []
+    with closing(sqlite3.connect(f"file:{platform.state}/node.db?mode=ro", uri=True)) as node:
         assert node.execute("SELECT count(*) FROM journal WHERE NOT is_committed").fetchone() == (0,)
-    operations = platform.get("/operations")["items"] if platform.api("GET", "/operations").status_code == 200 else []
-    assert {each["state"] for each in operations} <= {"done", "failed", "pending", "running"}
+    engine = create_engine(platform.database_url)
+    with engine.connect() as database:
+        for table in ("operation", "delivery"):
+            rows = database.execute(select("*").select_from(text(table))).mappings()
+            unfinished = [row for row in rows if row["state"] in ("pending", "running")]
+            assert [row for row in unfinished if row["due_at"] is None and not row["lease_until"]] == []
+        assert database.exec_driver_sql("SELECT name FROM site GROUP BY name HAVING count(*) > 1").all() == []
+    engine.dispose()
+
+
+def _assert_secrets_are_in_no_log(platform: RunningPlatform) -> None:
+    logs = b"".join(path.read_bytes() for path in platform.folder.glob("*.log"))
+    keys = (path.read_bytes() for path in (platform.folder / "state" / "keys").glob("*"))
+    assert platform.token.encode() not in logs
+    assert not [key for line in keys for key in line.split() if len(key) > 20 and key in logs]
 
 
 def _assert_cold_start(platform: RunningPlatform, sites: Iterable[Mapping[str, Any]]) -> None:
-    """R-09: another nginx and every PHP start from what is on disk now, and answer."""
-    original = (platform.state / "nginx" / "nginx.conf").read_text()
-    port = free_port()
+    """R-09: another nginx and the PHP of each of the sites start from what is on disk now, and answer."""
+    port, tls_port = free_port(), free_port()
     with tempfile.TemporaryDirectory(prefix="hosthold-cold-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        changed = original.replace(f":{platform.site_port}", f":{port}")
-        changed = re.sub(r"(?m)^pid .*;$", f"pid {folder}/pid;", changed)
-        changed = re.sub(r"(?m)^include [^\n]*blocks[^\n]*$", "", changed)
-        (folder / "nginx.conf").write_text(changed)
+
+        def elsewhere(text: str) -> str:
+            text = text.replace(f":{platform.site_port}", f":{port}").replace(
+                f":{platform.site_port + 1}", f":{tls_port}"
+            )
+            text = text.replace(f"include {platform.state}/blocks/", f"include {folder}/blocks/")
+            return re.sub(r"(?m)^pid .*;$", f"pid {folder}/pid;", text)
+
+        (folder / "blocks").mkdir()
+        for block in (platform.state / "blocks").glob("*.conf"):
+            (folder / "blocks" / block.name).write_text(elsewhere(block.read_text()))
+        (folder / "nginx.conf").write_text(elsewhere((platform.state / "nginx" / "nginx.conf").read_text()))
         command = ("/usr/sbin/nginx", "-c", f"{folder}/nginx.conf")
         tested = subprocess.run((*command, "-t"), capture_output=True, text=True, check=False)
         assert tested.returncode == 0, tested.stderr
@@ -129,19 +154,55 @@ def _assert_cold_start(platform: RunningPlatform, sites: Iterable[Mapping[str, A
                     _assert_served(platform, site, port)
             finally:
                 nginx.send_signal(signal.SIGTERM)
-    for site in sites:
-        for configuration in (platform.state / "sites" / str(site["name"])).glob("*.conf"):
-            version = site["runtime"]["version"]
-            home = (platform.state / "sites" / str(site["name"]) / "home").stat()
-            checked = subprocess.run(
-                (f"/usr/sbin/php-fpm{version}", "-t", "-y", str(configuration)),
-                user=home.st_uid,
-                group=home.st_uid,
-                extra_groups=(),
-                capture_output=True,
-                check=False,
-            )
-            assert checked.returncode == 0, checked.stderr
+        for service in _php_services(platform, {f"php-{site['name']}" for site in sites}):
+            _assert_starts(service, folder)
+
+
+def _php_services(platform: RunningPlatform, names: set[str]) -> list[Service]:
+    with closing(sqlite3.connect(f"file:{platform.state}/node.db?mode=ro", uri=True)) as node:
+        rows = node.execute("SELECT body FROM resources WHERE key LIKE 'service:php-%'").fetchall()
+    services = [Service.model_validate_json(body) for (body,) in rows]
+    return [service for service in services if service.name in names]
+
+
+def _assert_starts(service: Service, folder: Path) -> None:
+    """Whether the program of a service starts anew, on a socket of its own, and answers."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = str(folder / f"{service.name}.sock")
+        listener.bind(path)
+        listener.listen()
+        ((variable, value),) = service.environment
+        with subprocess.Popen(
+            service.command,
+            env={variable: value.replace("=3", f"={listener.fileno()}"), "PATH": "/usr/bin:/bin"},
+            pass_fds=(listener.fileno(),),
+            user=service.owner.uid,
+            group=service.owner.gid,
+            extra_groups=(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as program:
+            try:
+                assert b"pong" in _ping(path), service.name
+            finally:
+                program.send_signal(signal.SIGQUIT)
+
+
+def _ping(path: str) -> bytes:
+    """What a FastCGI program answers to a ping; nothing, if it does not within some seconds."""
+    parameters = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": PING_PATH, "SCRIPT_FILENAME": PING_PATH}
+    body = b"".join(bytes((len(key), len(value))) + key.encode() + value.encode() for key, value in parameters.items())
+    records = ((1, struct.pack("!HB5x", 1, 0)), (4, body), (4, b""), (5, b""))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(path)
+        for kind, content in records:
+            connection.sendall(struct.pack("!BBHHBx", 1, kind, 1, len(content), 0) + content)
+        answer = b""
+        with suppress(TimeoutError):
+            while part := connection.recv(4096):
+                answer += part
+        return answer
 
 
 def _listens(port: int) -> bool:
