@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 import structlog
 from sqlalchemy import select
 
+from hosthold.db.repeat import repeated
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import DriverError, HostholdError, Interrupted, QueueError, Unavailable
 from hosthold.reconcile.kind import Claim, Kind, NodeClient
@@ -77,7 +79,7 @@ class Loop:
         while claims := claims or self._claim(self._kinds[kind]):
             handled += len(claims)
             outcomes = self._apply(self._kinds[kind], claims)
-            self._settle(self._kinds[kind], claims, outcomes)
+            repeated(partial(self._settle, self._kinds[kind], claims, outcomes))
             claims = []
         return handled
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from hosthold.db.repeat import repeated
 from hosthold.db.unit_of_work import Database, UnitOfWork
 
 SLOW_SECONDS = 0.05
@@ -37,7 +38,7 @@ class Execution:
         self._others = ThreadPoolExecutor(4, "hosthold-wait")
 
     async def read(self, work: Callable[[UnitOfWork], T]) -> T:
-        """Run `work` in a unit of work that only reads."""
+        """Run `work` in a unit of work that only reads; again, if the database gave it up."""
 
         def run() -> T:
             with self._database.read() as uow:
@@ -45,22 +46,25 @@ class Execution:
 
         started = time.monotonic()
         if self._wary_until > started:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+            return await asyncio.get_running_loop().run_in_executor(self._readers, repeated, run)
         try:
-            return run()
+            return repeated(run)
         finally:
             ended = time.monotonic()
             if not self._is_embedded and ended - started > SLOW_SECONDS:
                 self._wary_until = ended + WARY_SECONDS
 
     async def write(self, work: Callable[[UnitOfWork], T]) -> T:
-        """Run `work` in a unit of work that may write, and commit it; when this returns, it is stored."""
+        """Run `work` in a unit of work that may write, and commit it; when this returns, it is stored.
+
+        It is run again if the database gave it up, so it has no effect but through the unit of work.
+        """
 
         def run() -> T:
             with self._database.write() as uow:
                 return work(uow)
 
-        return await asyncio.get_running_loop().run_in_executor(self._writers, run)
+        return await asyncio.get_running_loop().run_in_executor(self._writers, repeated, run)
 
     async def wait(self, work: Callable[[], T]) -> T:
         """Run something that takes long and holds no transaction, such as hashing a password."""
