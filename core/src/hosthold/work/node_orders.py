@@ -118,25 +118,33 @@ class NodeQueueClient:
 
 
 class NodeQueueServer:
-    """The node's end: takes orders one at a time, and answers each that bears the right signature."""
+    """The node's end: takes orders one at a time, and answers each that bears the right signature.
+
+    The queue is opened once orders are taken, so that a node serves its sites although the queue is away (R-31).
+    """
 
     def __init__(self, settings: Settings, handle: Callable[[NodeOrder], OrderReply]) -> None:
-        self._queue, _ = _open(settings, settings.node.name)
+        self._settings = settings
         self._handle = handle
+        Keyring.load(key_file(settings, node_queue(settings.node.name)))
 
     def run(self, stop: threading.Event) -> None:
         """Take orders until `stop` is set; what is being handled then is brought to its end. Nothing is raised."""
+        queue: Queue | None = None
         while not stop.is_set():
             try:
-                task = self._queue.dequeue()
+                if queue is None:
+                    queue, _ = _open(self._settings, self._settings.node.name)
+                task = queue.dequeue()
                 if task is not None:
-                    self._answer(task)
+                    self._answer(queue, task)
             except Exception as error:  # every store has exceptions of its own for being away
-                log.error("queue does not work", queue=self._queue.name, cause=type(error).__name__)
+                log.error("queue does not work", node=self._settings.node.name, cause=type(error).__name__)
                 stop.wait(_PAUSE_AFTER_ERROR)
-        self._queue.storage.close()
+        if queue is not None:
+            queue.storage.close()
 
-    def _answer(self, task: Any) -> None:
+    def _answer(self, queue: Queue, task: Any) -> None:
         try:
             order_id = _identifier.validate_python(task.id)
         except ValidationError:
@@ -163,7 +171,7 @@ class NodeQueueServer:
             )
         else:
             reply = self._handled(order)
-        self._queue.put_result(order_id, reply.model_dump_json())
+        queue.put_result(order_id, reply.model_dump_json())
 
     def _handled(self, order: NodeOrder) -> OrderReply:
         try:
