@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 
 from hosthold.errors import DriverError, HostholdError
 from hosthold.types.site import Condition
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_FLUSHED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 
 
 class NodeFailure(HostholdError):
@@ -49,7 +51,9 @@ def from_os_error(error: OSError, subject: str | None = None) -> NodeFailure:
 
 def from_database_error(error: sqlite3.Error) -> NodeFailure:
     """What the node's own database said, as a condition."""
-    if "full" in str(error) or "disk I/O" in str(error):
+    if getattr(error, "sqlite_errorcode", None) in _NOT_FLUSHED:
+        return from_os_error(OSError(errno.EIO, os.strerror(errno.EIO), "node.db"))
+    if "full" in str(error) or "disk I/O" in str(error):  # SQLite calls some of what a full disk does an I/O error
         return from_os_error(OSError(errno.ENOSPC, "No space left on device"))
     return NodeFailure(
         "NodeFailed", f"The node's own state cannot be written: {error}.", "Look at node.db in the node's state folder."
