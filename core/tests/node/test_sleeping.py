@@ -99,6 +99,19 @@ def node(place: Path) -> Node:
     return made
 
 
+def test_a_service_that_was_woken_to_be_tried_sleeps_again_at_once_and_answers_whoever_comes(
+    node: Node, supervisor: ProcessSupervisor
+) -> None:
+    service = _service(node, idle=600)
+    supervisor.start(service)
+    _, first, _ = _ask(service)
+    supervisor.rest("sleeper")
+    _, second, _ = _ask(service)
+    assert second != first
+    assert not _is_alive(int(first))
+    supervisor.rest("nobody")
+
+
 def test_no_connection_is_lost_however_often_the_service_falls_asleep(
     node: Node, supervisor: ProcessSupervisor
 ) -> None:

@@ -34,6 +34,7 @@ class MemoryNode:
         self.before: Callable[[NodeOrder], None] = lambda order: None
         self.after: Callable[[NodeOrder], None] = lambda order: None
         self.judge: Callable[[Desired], Condition | None] = lambda desired: None
+        self.proven_in_ms: int | None = None
 
     def send(self, order: NodeOrder) -> OrderReply:
         order = NodeOrder.model_validate_json(order.model_dump_json())
@@ -55,7 +56,9 @@ class MemoryNode:
             self.world.pop(desired.subject, None)
             if desired.resources:
                 self.world[desired.subject] = desired.resources
-        return Outcome(subject=desired.subject, condition=condition, facts={"php": ("8.2",)})
+        return Outcome(
+            subject=desired.subject, condition=condition, facts={"php": ("8.2",)}, proven_in_ms=self.proven_in_ms
+        )
 
 
 def loop_over(database: Database, memory: MemoryNode, seed: int = 1) -> Loop:

@@ -49,6 +49,23 @@ def test_a_batch_of_sites_is_one_order(world: World, loop: Loop, memory: MemoryN
     assert [len(order.desired) for order in memory.orders] == [3]
 
 
+def test_a_site_whose_programs_were_not_seen_yet_is_looked_at_when_the_node_says(
+    world: World, loop: Loop, memory: MemoryNode, clock: Clock
+) -> None:
+    memory.proven_in_ms = 3_000
+    site_id = declare(world, "alice.test")
+    loop.run("site")
+    assert row_of(world, site_id).phase == "ready"
+    memory.proven_in_ms = None
+    memory.judge = lambda desired: Condition(reason="ProbeFailed", message="502", hint="wait")
+    clock.advance(2_999)
+    assert loop.run("site") == 0
+    clock.advance(1)
+    assert loop.run("site") == 1
+    assert row_of(world, site_id).phase == "failed"
+    assert events(world) == ["on_site_ready", "on_site_failed"]
+
+
 def test_a_passing_failure_is_tried_again_with_growing_pauses(
     world: World, loop: Loop, memory: MemoryNode, clock: Clock
 ) -> None:

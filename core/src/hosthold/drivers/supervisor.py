@@ -39,6 +39,13 @@ class SupervisorDriver(Driver[S]):
     def wake(self, name: str) -> None:
         """Begin to start a sleeping service without waiting for it. Running already, or unknown, is not an error."""
 
+    def rest(self, name: str) -> None:
+        """Let a service that sleeps end in good order now, if it has little to do; the next connection wakes it.
+
+        Called after it was woken only to see whether it runs. A driver that does not override this lets it run until it
+        has been idle for long enough.
+        """
+
     @abstractmethod
     def reload(self, name: str) -> None:
         """Make a running service read its configuration again, by its signal or by replacing its process.

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hosthold.node.log_pages import read_page
 from hosthold.node.log_splitter import LogSplitter
 from hosthold.node.plan import Planner, SubjectPlan
 from hosthold.node.policy import Policy
+from hosthold.node.proof import Proofs, turn_in_ms
 from hosthold.node.state import State, SubjectRow
 from hosthold.node.usage import UsageMeter
 from hosthold.types.node import Node
@@ -65,6 +67,7 @@ class NodeAgent:
         self._meter = UsageMeter(node.layout)
         self._lock = threading.Lock()
         self._state: State | None = None
+        self._proofs: Proofs | None = None
 
     def start(self) -> None:
         """Recover from whatever happened before, bring back what a reboot took, and supervise all services."""
@@ -78,12 +81,16 @@ class NodeAgent:
         self._supervisor.attach(self._node, tuple(item for item in services if isinstance(item, Service)))
         self._reload(notified)
         self._meter.start()
+        self._proofs = Proofs(self._node, self._state, self._supervisor, self._lock)
+        self._proofs.start()
         if self._splitter is not None:
             self._splitter.start()
 
     def stop(self, *, end_services: bool = False) -> None:
         """End supervision and let go of the state; services run on for the next agent, unless they shall end too."""
         self._meter.stop()
+        if self._proofs is not None:
+            self._proofs.stop()
         if self._splitter is not None:
             self._splitter.stop()
         with self._lock:
@@ -131,7 +138,9 @@ class NodeAgent:
             case OrderAction.adopt:
                 outcomes = [self._adopt(desired, order, machine) for desired in order.desired]
             case OrderAction.apply:
-                outcomes = _Batch(self._plan, order, machine).apply()
+                batch = _Batch(self._plan, order, machine)
+                with self._proofs.standing_back() if self._proofs and batch.changes else nullcontext():
+                    outcomes = batch.apply()
         return OrderReply(order_id=order.id, outcomes=tuple(outcomes))
 
     def _plan(
@@ -249,16 +258,30 @@ class _Batch:
             if subject_plan is None:
                 continue
             self._sites[desired.subject] = site
-            failure = None if subject_plan.steps else failed_service(desired, machine.supervisor)
+            failure = None if subject_plan.steps else self._failure(desired)
             if subject_plan.drifted:
                 self._fail(subject_plan, _drifted(subject_plan))
             elif failure is not None:
-                self._fail(subject_plan, failure.condition)
+                self._fail(subject_plan, failure)
                 for resource in desired.resources:
                     if isinstance(resource, Service):
                         machine.supervisor.wake(resource.name)  # the next look tells whether it can run now
             else:
                 self._groups[0].append(subject_plan)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be changed."""
+        return any(plan.steps for group in self._groups for plan in group)
+
+    def _failure(self, desired: Desired) -> Condition | None:
+        """Why a subject that is as declared does not work, as far as it was seen; then it is tried again."""
+        failure = failed_service(desired, self._machine.supervisor)
+        tried = self._machine.state.unproven(desired.subject)
+        if tried is not None and tried.condition is not None:
+            self._machine.state.try_again(tried)
+            return tried.condition
+        return None if failure is None else failure.condition
 
     def apply(self) -> list[Outcome]:
         """Apply all; a group that fails is split until the culprit is alone, and the others are applied."""
@@ -271,6 +294,10 @@ class _Batch:
         if not self._is_remembered:
             with self._machine.state.transaction():
                 self._remember([])
+        worked = [subject for subject, outcome in self._outcomes.items() if outcome.condition is None]
+        for subject, ahead in self._machine.state.ahead_of(worked).items():
+            turn = {"proven_in_ms": turn_in_ms(ahead)}
+            self._outcomes[subject] = self._outcomes[subject].model_copy(update=turn)
         return [self._outcomes[desired.subject] for desired in self._order.desired]
 
     def _split(self, group: list[SubjectPlan], failure: NodeFailure) -> None:

@@ -27,9 +27,10 @@ from hosthold.node.journal import (
 )
 from hosthold.node.plan import Planner, Step, SubjectPlan
 from hosthold.node.probe import Prober, run_check
+from hosthold.node.proof import service_failed
 from hosthold.node.state import State
 from hosthold.types.node import Node, Owner
-from hosthold.types.resource import Account, Desired, Directory, File, Link, Repair, Service
+from hosthold.types.resource import Account, Desired, Directory, File, Link, Probe, Repair, Service
 from hosthold.types.text import AbsolutePath
 
 R = TypeVar("R", Account, Directory, File, Link, Service)
@@ -40,7 +41,7 @@ FLUSHES_AT_ONCE = 32
 few of them, and each of them costs more than writing the file."""
 WAKES_AT_MOST = 4
 """In an order that changes more services than this, those that sleep are not started to see whether they can: it takes
-a processor a thirtieth of a second for each. A program that cannot run is then found out by its first visitor."""
+a processor a thirtieth of a second for each. They are tried afterwards (`proof.py`)."""
 _log = logging.getLogger(__name__)
 
 
@@ -302,8 +303,16 @@ class Transaction:
                 state.own(plan.desired.subject, plan.owns)
                 state.disown(plan.disowns)
                 state.keep_no_longer([step.resource.key for step in plan.steps if step.before is not None])
+                if plan.steps:
+                    state.note_unproven(plan.desired.subject, *self._left_asleep(plan))
             remember()
             state.commit_journal(self._journal.identifier)
+
+    def _left_asleep(self, plan: SubjectPlan) -> tuple[tuple[Probe, ...], tuple[str, ...]]:
+        """The probes that were not made, and the services that they would have woken."""
+        changed = (step.resource for step in plan.steps if step.change.action != "delete" and not self._wakes)
+        services = tuple(each.name for each in changed if isinstance(each, Service) and each.idle_seconds is not None)
+        return tuple(wanted for wanted in plan.desired.probes if wanted.wakes), services
 
     def _roll_back(self) -> None:
         """Undo everything: what is new stops, files and accounts come back, what was there before runs again."""
@@ -355,12 +364,7 @@ def failed_service(desired: Desired, supervisor: SupervisorDriver[Any]) -> NodeF
     failures = supervisor.failures()
     for resource in desired.resources if failures else ():
         if isinstance(resource, Service) and resource.name in failures:
-            return NodeFailure(
-                "ServiceFailed",
-                f"{resource.name}: {failures[resource.name]}",
-                "The message is the program's own; mend what it names. It is tried again with the next visitor.",
-                subject=desired.subject,
-            )
+            return service_failed(resource.name, failures[resource.name], desired.subject)
     return None
 
 

@@ -81,6 +81,16 @@ class Listeners:
         self._held[name] = key, listener
         return listener
 
+    def bind(self, service: Service) -> str:
+        """Bind a socket while the node starts: what hinders it, if anything does, concerns its own service alone."""
+        assert service.socket is not None
+        try:
+            self.get(service.name, service.socket)
+        except OSError as error:
+            _log.warning("the socket of %s cannot be bound: %s", service.name, error)
+            return str(error)
+        return ""
+
     def recover(self, name: str, address: UnixSocket, pidfd: int) -> bool:
         """Whether the socket of a service that still runs is ours again, from the keeper or from the service itself."""
         if not Path(address.path).is_socket():

@@ -58,6 +58,11 @@ class Program:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.Signals[f"SIG{name}"])
 
+    def leave(self) -> None:
+        """Tell it to end in good order, because it has nothing to do."""
+        self.is_leaving = True
+        self.send(self.service.stop)
+
     def is_idle(self, seconds: float) -> bool:
         """Whether it has had no child for so long, as far as was seen whenever this was asked."""
         if process.children_of(self.pid):

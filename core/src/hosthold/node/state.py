@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
-from hosthold.types.resource import Account, Directory, File, Link, Resource, Service
+from hosthold.types.resource import Account, Directory, File, Link, Probe, Resource, Service
+from hosthold.types.site import Condition
 
 AnyResource = Account | Directory | File | Link | Service
 _RESOURCE: TypeAdapter[AnyResource] = TypeAdapter(Resource)
+_PROBES: TypeAdapter[tuple[Probe, ...]] = TypeAdapter(tuple[Probe, ...])
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS subjects (
@@ -30,7 +32,11 @@ CREATE TABLE IF NOT EXISTS retired (uid INTEGER PRIMARY KEY, name TEXT NOT NULL)
 CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, expires_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
     id TEXT PRIMARY KEY, is_committed INTEGER NOT NULL, entries TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unproven (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL UNIQUE, probes TEXT NOT NULL, services TEXT NOT NULL,
+    condition TEXT, is_waiting INTEGER NOT NULL DEFAULT 1);
 """
+_UNPROVEN = "SELECT place, subject, probes, services, condition FROM unproven"
 
 
 class Owned(NamedTuple):
@@ -38,6 +44,19 @@ class Owned(NamedTuple):
 
     resource: AnyResource
     digest: str
+
+
+class Unproven(NamedTuple):
+    """A subject whose sleeping services were not seen to run since they were changed, or were seen not to.
+
+    `condition` is what was found when it was last tried.
+    """
+
+    place: int
+    subject: str
+    probes: tuple[Probe, ...]
+    services: tuple[str, ...]
+    condition: Condition | None
 
 
 class SubjectRow(NamedTuple):
@@ -152,6 +171,53 @@ class State:
             if isinstance(resource, Account):
                 self._connection.execute("INSERT OR REPLACE INTO retired VALUES (?, ?)", (resource.uid, resource.name))
 
+    def note_unproven(self, subject: str, probes: tuple[Probe, ...], services: tuple[str, ...]) -> None:
+        """Have the subject tried, after all that wait already; forget it, if it has no probes or no services."""
+        if probes and services:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO unproven (subject, probes, services) VALUES (?, ?, ?)",
+                (subject, _PROBES.dump_json(probes), " ".join(services)),
+            )
+        else:
+            self._connection.execute("DELETE FROM unproven WHERE subject = ?", (subject,))
+
+    def next_unproven(self) -> Unproven | None:
+        """The subject whose turn it is to be tried."""
+        query = f"{_UNPROVEN} WHERE is_waiting ORDER BY place LIMIT 1"
+        return _unproven(self._connection.execute(query).fetchone())
+
+    def count_unproven(self) -> int:
+        """How many subjects wait to be tried."""
+        return int(self._connection.execute("SELECT count(*) FROM unproven WHERE is_waiting").fetchone()[0])
+
+    def unproven(self, subject: str) -> Unproven | None:
+        """What is known of a subject that is to be tried, or was found not to run."""
+        return _unproven(self._connection.execute(f"{_UNPROVEN} WHERE subject = ?", (subject,)).fetchone())
+
+    def ahead_of(self, subjects: Iterable[str]) -> dict[str, int]:
+        """How many at most are tried before each of these subjects, save those that do not wait for that."""
+        query = "SELECT place FROM unproven WHERE is_waiting ORDER BY place LIMIT 1"
+        (first,) = self._connection.execute(query).fetchone() or (0,)
+        query = "SELECT place FROM unproven WHERE subject = ? AND is_waiting"
+        found = ((subject, self._connection.execute(query, (subject,)).fetchone()) for subject in subjects)
+        return {subject: row[0] - first for subject, row in found if row is not None}
+
+    def proven(self, row: Unproven, condition: Condition | None) -> None:
+        """Record what a try found; nothing, if the subject was changed meanwhile."""
+        with self.transaction():
+            if condition is None:
+                self._connection.execute("DELETE FROM unproven WHERE place = ?", (row.place,))
+            else:
+                self._connection.execute(
+                    "UPDATE unproven SET condition = ?, is_waiting = 0 WHERE place = ?",
+                    (condition.model_dump_json(), row.place),
+                )
+
+    def try_again(self, row: Unproven) -> None:
+        """Have a subject that was found not to run tried once more."""
+        with self.transaction():
+            self._connection.execute("UPDATE unproven SET is_waiting = 1 WHERE place = ?", (row.place,))
+
     def open_journal(self, journal_id: str, entries: str) -> None:
         """Make the undo of what is about to happen durable."""
         with self.transaction():
@@ -170,3 +236,11 @@ class State:
         """The journals that are left, as identifier, whether it was committed, and its entries."""
         rows = self._connection.execute("SELECT id, is_committed, entries FROM journal").fetchall()
         return [(identifier, bool(is_committed), entries) for identifier, is_committed, entries in rows]
+
+
+def _unproven(row: tuple[int, str, str, str, str | None] | None) -> Unproven | None:
+    if row is None:
+        return None
+    place, subject, probes, services, condition = row
+    found = None if condition is None else Condition.model_validate_json(condition)
+    return Unproven(place, subject, _PROBES.validate_json(probes), tuple(services.split(" ")), found)

@@ -71,8 +71,8 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             adopted = {program.pid for program in self._running.values()}
             end_strays(self._records, recorded, set(self._declared), adopted)
             for service in services:
-                if service.idle_seconds is not None:
-                    self._bind(service)
+                if service.idle_seconds is not None and (words := self._listeners.bind(service)):
+                    self._failures.words[service.name] = words
             self._listeners.forget_unclaimed()
             remove_undeclared_sockets(node, services)
             for service in services:
@@ -97,6 +97,13 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
 
     def wake(self, name: str) -> None:
         self._watch.later(name, self._connected, 0)
+
+    def rest(self, name: str) -> None:
+        with self._lock:
+            running = self._awake(name)
+            if running is not None and self._sleeps(name) and len(process.children_of(running.pid)) <= 1:
+                running.leave()
+                self._watch.later(name, self._look_if_idle, self.settings.stop)
 
     def reload(self, name: str) -> None:
         with self._lock:
@@ -199,15 +206,6 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
     def _sleeps(self, name: str) -> bool:
         """Whether the service is one that sleeps when it has nothing to do."""
         return '"idle_seconds":null' not in self._declared.get(name, '"idle_seconds":null')
-
-    def _bind(self, service: Service) -> None:
-        """Bind a socket while the node starts; one that cannot be bound concerns its own service alone."""
-        assert service.socket is not None
-        try:
-            self._listeners.get(service.name, service.socket)
-        except OSError as error:
-            _log.warning("the socket of %s cannot be bound: %s", service.name, error)
-            self._failures.words[service.name] = str(error)
 
     def _listen(self, name: str) -> None:
         """Wake the service with the next connection, or with one that waits already."""
@@ -354,8 +352,8 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
                 running.send("KILL")
                 return
             if running.is_idle(most):
-                running.is_leaving, pause = True, self.settings.stop
-                running.send(running.service.stop)
+                running.leave()
+                pause = self.settings.stop
             self._watch.later(name, self._look_if_idle, pause)
 
     def _start_again(self, name: str, _descriptor: int) -> None:

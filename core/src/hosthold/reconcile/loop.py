@@ -225,7 +225,8 @@ class Loop:
             row.phase = Phase.deleting if claim.deleting else Phase.failed
         if condition is None or (keeps_ready and condition.is_permanent):
             row.attempts = 0
-            row.due_at = uow.clock() + rest_ms(self._settings.look_seconds * 1000, self._random)
+            rest = rest_ms(self._settings.look_seconds * 1000, self._random)
+            row.due_at = uow.clock() + min(rest, rest if outcome.proven_in_ms is None else outcome.proven_in_ms)
         else:
             row.due_at = None if condition.is_permanent else uow.clock() + pause_ms(claim.attempts, self._random)
         kind.settled(uow, row, claim, outcome, previous)

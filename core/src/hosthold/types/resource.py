@@ -154,7 +154,7 @@ class Probe(Frozen):
     status: tuple[int, ...]
     """The answers that count as served."""
     wakes: bool = False
-    """Whether it starts a sleeping service. In an order of many subjects such a probe is left out."""
+    """Whether it starts a sleeping service. In an order of many subjects such a probe is made later."""
 
 
 class Repair(StrEnum):
@@ -298,6 +298,8 @@ class Outcome(Frozen):
     """For an order to measure: what is known of the subject, if it was looked at since the node was started."""
     log: LogPage | None = None
     """For an order to read a log."""
+    proven_in_ms: Annotated[int, Field(ge=0)] | None = None
+    """When to look again, for a subject of a large order: only then it is known whether its programs run."""
 
 
 class OrderReply(Frozen):

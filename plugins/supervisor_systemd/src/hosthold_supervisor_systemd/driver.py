@@ -123,6 +123,12 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
                 self._manager.forget_failure(unit.socket, unit.service)
                 self._manager.begin_start(unit.service)
 
+    def rest(self, name: str) -> None:
+        with self._lock:
+            service, awake = self._service(name), self._awake(name)
+            if service is not None and _sleeps(service) and awake is not None:
+                self._manager.begin_stop(awake.name)
+
     def reload(self, name: str) -> None:
         with self._lock:
             service, awake = self._service(name), self._awake(name)
