@@ -65,6 +65,7 @@ class RunningPlatform:
         self.accounts_directory.mkdir()
         self.uid_first = 300_000 + os.getpid() % 290 * 2000 + next(_NUMBERS)
         self.extra_settings = extra_settings
+        self.extra_environment: dict[str, str] = {}
         self.write_settings()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.admin = "admin@example.net"
@@ -84,7 +85,7 @@ class RunningPlatform:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of this platform's processes."""
-        return {**os.environ, "HOSTHOLD_CONFIG": str(self.config)}
+        return {**os.environ, "HOSTHOLD_CONFIG": str(self.config), **self.extra_environment}
 
     @property
     def database_url(self) -> str:
@@ -253,10 +254,11 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-def running(extra_settings: str = "") -> Iterator[RunningPlatform]:
+def running(extra_settings: str = "", **extra_environment: str) -> Iterator[RunningPlatform]:
     """A whole platform that runs until the test is over."""
     with open_folder() as folder:
         started = RunningPlatform(folder, extra_settings)
+        started.extra_environment = extra_environment
         try:
             started.set_up()
             yield started

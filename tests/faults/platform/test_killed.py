@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from hosthold.node.process import children_of
 from sqlalchemy import TableClause, column, create_engine
 
 from tests.conftest import RunningPlatform, running, until
@@ -26,6 +27,7 @@ from tests.faults.platform.tracing import STRACE, counted, killed_at
 
 ROUNDS = 5
 PROCESSES = ("web", "worker", "node")
+BEGIN_THREADS = ("web", "worker")
 VICTIMS = (*PROCESSES, "nginx")
 KINDS = (
     "write,pwrite64,writev",
@@ -144,7 +146,7 @@ def samples(platform: RunningPlatform, sites: Sites) -> dict[str, list[tuple[str
     """For each process the calls at which it is killed, found in a round that nothing disturbs."""
     with ExitStack() as stack:
         counts = {
-            name: stack.enter_context(counted(pid, KINDS, with_children=name != "node"))
+            name: stack.enter_context(counted(_traced(name, pid), KINDS, with_later=name in BEGIN_THREADS))
             for name, pid in _victims(platform).items()
         }
         gone = sites.change(0)
@@ -170,7 +172,7 @@ def test_r01_r03_r07_r09_r18_r38_killed_at_a_call_all_come_back_to_what_is_decla
     with ExitStack() as stack:
         for name, pid in _victims(platform).items():
             calls, which = samples[name][number - 1]
-            stack.enter_context(killed_at(pid, calls, which, with_children=name != "node"))
+            stack.enter_context(killed_at(_traced(name, pid), calls, which, with_later=name in BEGIN_THREADS))
         before = {name: _started(pid) for name, pid in _victims(platform).items()}
         gone = sites.change(number)
     revive(platform)
@@ -180,9 +182,14 @@ def test_r01_r03_r07_r09_r18_r38_killed_at_a_call_all_come_back_to_what_is_decla
 
 
 def _victims(platform: RunningPlatform) -> dict[str, int]:
-    """The processes, and the master of nginx, whose workers are followed with it; the node's programs are not."""
+    """The processes, and the master of nginx."""
     nginx = until("nginx", lambda: _number(platform.state / "run" / "nginx.pid"))
     return {**{name: platform.processes[name].pid for name in PROCESSES}, "nginx": nginx}
+
+
+def _traced(name: str, pid: int) -> tuple[int, ...]:
+    """What is killed with it: nginx's workers, but not those that take their place, which would never work then."""
+    return (pid, *children_of(pid)) if name == "nginx" else (pid,)
 
 
 def _number(path: Path) -> int | None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,15 +17,16 @@ STRACE = "/usr/bin/strace"
 
 
 @contextmanager
-def traced(pid: int, *options: str, with_children: bool = False) -> Iterator[None]:
-    """Have strace with these options at all threads of a process while the block runs.
+def traced(pids: Sequence[int], *options: str, with_later: bool = False) -> Iterator[None]:
+    """Have strace with these options at all threads of some processes while the block runs.
 
-    Threads that begin later are followed only together with child processes.
+    Threads that begin later are followed only if asked for, and then their child processes are too.
     """
-    threads = [path.name for path in Path(f"/proc/{pid}/task").iterdir()]
-    chosen = ("-f", "-p", str(pid)) if with_children else [part for thread in threads for part in ("-p", thread)]
-    with subprocess.Popen((STRACE, "-qq", *chosen, *options), stderr=subprocess.DEVNULL) as strace:
-        until("strace", lambda: all(_is_traced(pid, thread) for thread in threads) or None)
+    threads = [path.name for pid in pids for path in Path(f"/proc/{pid}/task").iterdir()]
+    follow = ("-f",) if with_later else ()
+    chosen = [part for each in (pids if with_later else threads) for part in ("-p", str(each))]
+    with subprocess.Popen((STRACE, "-qq", *follow, *chosen, *options), stderr=subprocess.DEVNULL) as strace:
+        until("strace", lambda: all(map(_is_traced, threads)) or None)
         try:
             yield
         finally:
@@ -33,10 +34,10 @@ def traced(pid: int, *options: str, with_children: bool = False) -> Iterator[Non
 
 
 @contextmanager
-def killed_at(pid: int, calls: str, number: int, *, with_children: bool = False) -> Iterator[None]:
-    """While the block runs, kill the process as one of its threads enters the call of this number."""
+def killed_at(pids: Sequence[int], calls: str, number: int, *, with_later: bool = False) -> Iterator[None]:
+    """While the block runs, kill each of these processes as one of its threads enters the call of this number."""
     kill = ("-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={number}")
-    with traced(pid, *kill, with_children=with_children):
+    with traced(pids, *kill, with_later=with_later):
         yield
 
 
@@ -44,16 +45,16 @@ def killed_at(pid: int, calls: str, number: int, *, with_children: bool = False)
 def failing(pid: int, calls: str, which: str, error: str) -> Iterator[None]:
     """While the block runs, let calls fail with this error; `which` is strace's `when`, such as `1` or `1+`."""
     fail = ("-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={which}")
-    with traced(pid, *fail):
+    with traced((pid,), *fail):
         yield
 
 
 @contextmanager
-def counted(pid: int, kinds: tuple[str, ...], *, with_children: bool = False) -> Iterator[Counter[str]]:
+def counted(pids: Sequence[int], kinds: tuple[str, ...], *, with_later: bool = False) -> Iterator[Counter[str]]:
     """Count how often that one thread which does so most often makes calls of each kind; complete after the block."""
     found: Counter[str] = Counter()
     with tempfile.NamedTemporaryFile("r") as log:
-        with traced(pid, "-o", log.name, "-e", f"trace={','.join(kinds)}", with_children=with_children):
+        with traced(pids, "-o", log.name, "-e", f"trace={','.join(kinds)}", with_later=with_later):
             yield found
         by_thread: Counter[tuple[str, str]] = Counter()
         for line in log:
@@ -65,7 +66,7 @@ def counted(pid: int, kinds: tuple[str, ...], *, with_children: bool = False) ->
             found[kind] = max(found[kind], count)
 
 
-def _is_traced(pid: int, thread: str) -> bool:
+def _is_traced(thread: str) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
-        return "\nTracerPid:\t0\n" not in Path(f"/proc/{pid}/task/{thread}/status").read_text()
+        return "\nTracerPid:\t0\n" not in Path(f"/proc/{thread}/status").read_text()
     return True
