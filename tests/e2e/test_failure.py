@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import RunningPlatform, open_folder, running, until
 from tests.e2e.test_spine import Visitors
+from tests.faults.invariants import add_page, check_invariants
 
 BROKEN = "7.1"
 """A version whose master ends at once, with a reason."""
@@ -84,6 +85,10 @@ def test_of_sites_declared_together_only_the_broken_one_fails(platform: RunningP
     ]
     phases = [platform.settled(site["id"])["phase"] for site in sites]
     assert phases == ["ready", "ready", "failed", "ready", "ready"]
+    good = [site for site, version in zip(sites, versions, strict=True) if version is None]
+    for site in good:
+        add_page(platform, site)
+    check_invariants(platform, good)
 
 
 def test_r34_a_version_that_was_removed_is_named(platform: RunningPlatform, programs: Path) -> None:
@@ -101,6 +106,7 @@ def test_a_killed_web_server_is_started_again(platform: RunningPlatform) -> None
     until("a new master", lambda: set(_masters_of_nginx(platform)) - {master} or None)
     until("the web server", lambda: platform.visit("revived.test")[0] == 200 or None)
     assert len(_masters_of_nginx(platform)) == 1
+    check_invariants(platform, [])
 
 
 def test_a_killed_php_master_is_started_again_on_the_same_socket(platform: RunningPlatform) -> None:
