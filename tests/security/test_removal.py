@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_s65_a_deleted_site_leaves_nothing_of_its_user_on_the_machine(company: C
     said = leaving.attack("linger", as_program=True, places=PLACES, name=f"of-{leaving.uid}", key=key)
     assert "NoNewPrivs:\t1" in said["rights"], "so crontab, at and other programs with more rights give it none"
     assert "CapPrm:\t0000000000000000" in said["rights"]
-    leaving.ask("/attack/detach.php?attack=linger", b'{"places": [], "name": "x", "key": 1}')
+    leaving.ask("/attack/detach.php?attack=linger", json.dumps({"places": [], "name": "x", "key": key + 1}).encode())
     until("processes", lambda: len(leaving.processes()) > 2 or None)
     left = _left(leaving.uid)
     assert {f"/tmp/of-{leaving.uid}/in", f"/dev/shm/of-{leaving.uid}.link"} <= set(left)

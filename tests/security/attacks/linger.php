@@ -10,9 +10,9 @@ foreach ($given['places'] as $place) {
     symlink('/etc/passwd', "$name.link");
     chmod("$name/in", 0);
 }
-shmop_open($given['key'], 'c', 0666, 99);
-msg_get_queue($given['key'], 0666);
-sem_get($given['key'], 1, 0666, false);
+shmop_open($given['key'], 'c', 0600, 99);
+msg_get_queue($given['key'], 0600);
+sem_get($given['key'], 1, 0600, false);
 if (pcntl_fork() === 0) {
     posix_setsid();
     foreach ([SIGTERM, SIGHUP, SIGINT, SIGQUIT] as $signal) {

@@ -26,11 +26,9 @@ foreach ($given['pids'] as $pid) {
         $found['signal'][] = $pid;
     }
 }
-foreach (explode("\n", trim(shell_exec('ipcs -m') ?? '')) as $line) {
-    $columns = preg_split('/\s+/', $line);
-    $key = hexdec($columns[0] ?? '');
-    if (count($columns) > 4 && ($columns[2] ?? '') !== get_current_user() && ($segment = shmop_open($key, 'a', 0, 0))) {
-        $found['shared memory'][] = substr(shmop_read($segment, 0, min(shmop_size($segment), 200)), 0, 200);
+foreach ($given['keys'] ?? [] as $key) {
+    if ($segment = shmop_open($key, 'a', 0, 0)) {
+        $found['shared memory'][] = shmop_read($segment, 0, shmop_size($segment));
     }
 }
 session_start();
