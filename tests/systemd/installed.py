@@ -58,7 +58,10 @@ class Installed:
         machine, files = self.machine, self.machine.files
         _uv("venv", "--quiet", "--relocatable", "--python", "/usr/bin/python3", str(work / "hosthold"))
         python = str(work / "hosthold/bin/python")
-        _uv("pip", "install", "--quiet", "--python", python, "--constraint", str(ROOT / "constraints.txt"), *wheels)
+        constraints = str(ROOT / "constraints.txt")
+        _uv(
+            "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "--constraint", constraints, *wheels
+        )  # fmt: skip
         shutil.copytree(work / "hosthold", files / "opt/hosthold", symlinks=True)
         deploy = ROOT / "deploy/systemd"
         for unit in deploy.glob("*.service"):
