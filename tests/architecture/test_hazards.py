@@ -28,6 +28,7 @@ HAZARDS = {
     "s20": "one site's PHP sees nothing of another's",
     "s21": "what is rendered for nginx says what was meant, and nothing else",
     "s22": "no raw configuration from a site",
+    "s23": "the test of a configuration writes nothing that a site has named",
     "s24": "a PHP pool cannot be made to run as somebody else",
     "s25": "PHP options from a closed list, with bounds",
     "s29": "what is not yours looks like nothing, and every operation names its permission",
