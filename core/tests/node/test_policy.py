@@ -16,18 +16,20 @@ Change = dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "words", "is_permanent"),
     [
-        ({"node": "n2"}, "is for n2"),
-        ({"expires_at": datetime.now(UTC) - timedelta(seconds=1)}, "expired"),
-        ({"expires_at": datetime.now() + timedelta(hours=1)}, "no time zone"),  # noqa: DTZ005 - the hostile value
+        ({"node": "n2"}, "is for n2", True),
+        ({"expires_at": datetime.now(UTC) - timedelta(seconds=1)}, "expired", False),
+        ({"expires_at": datetime.now() + timedelta(hours=1)}, "no time zone", True),  # noqa: DTZ005 - the hostile value
     ],
 )
-def test_s04_an_order_that_is_not_for_here_and_now_is_refused(world: Any, changes: Change, words: str) -> None:
+def test_s04_r30_an_order_that_is_not_for_here_and_now_is_refused(
+    world: Any, changes: Change, words: str, is_permanent: bool
+) -> None:
     before = world.files()
     reply = world.handle(world.site(1), **changes)
     assert reply.condition is not None
-    assert (reply.condition.reason, reply.condition.is_permanent) == ("OrderRefused", True)
+    assert (reply.condition.reason, reply.condition.is_permanent) == ("OrderRefused", is_permanent)
     assert words in reply.condition.message
     assert reply.outcomes == ()
     assert world.files() == before
@@ -40,6 +42,7 @@ def test_s06_an_order_is_carried_out_once(world: Any) -> None:
     reply = world.agent.handle(order)
     assert reply.condition is not None
     assert "before" in reply.condition.message
+    assert not reply.condition.is_permanent, "whoever delivers an order twice must not stop the site for good"
 
 
 def test_an_order_names_a_subject_once(world: Any) -> None:

@@ -25,10 +25,13 @@ class NodeFailure(HostholdError):
 
 
 def refused(
-    message: str, hint: str = "This is not an order that the platform sends: look at who signs orders."
+    message: str,
+    hint: str = "This is not an order that the platform sends: look at who signs orders.",
+    *,
+    is_permanent: bool = True,
 ) -> NodeFailure:
     """An order, or a subject in it, that breaks a rule of this node."""
-    return NodeFailure("OrderRefused", message, hint, is_permanent=True)
+    return NodeFailure("OrderRefused", message, hint, is_permanent=is_permanent)
 
 
 def from_os_error(error: OSError, subject: str | None = None) -> NodeFailure:

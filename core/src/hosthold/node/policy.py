@@ -55,9 +55,10 @@ class Policy:
         if order.issued_at.tzinfo is None or order.expires_at.tzinfo is None:
             raise refused("The order's times name no time zone.")
         if order.expires_at <= now:
-            raise refused("The order expired.", "Compare the clocks of worker and node; the platform orders again.")
+            hint = "Compare the clocks of worker and node; the platform orders again."
+            raise refused("The order expired.", hint, is_permanent=False)
         if state.has_seen(order.id):
-            raise refused("The order was carried out before.", "Nothing needs to be done.")
+            raise refused("The order was carried out before.", "The platform orders again.", is_permanent=False)
         subjects = [desired.subject for desired in order.desired]
         if len(set(subjects)) != len(subjects):
             raise refused("The order names a subject twice.")
