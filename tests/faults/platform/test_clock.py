@@ -21,8 +21,10 @@ class Clock:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "time"
         self.jump("+0")
+        library = folder / LIBRARY.name
+        library.write_bytes(_without_conditions(LIBRARY.read_bytes()))
         self.environment = {
-            "LD_PRELOAD": str(LIBRARY),
+            "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -67,10 +69,20 @@ def test_r30_jumps_of_a_year_and_back_hold_nothing_up_and_change_no_site(
         year = _year(platform)
         clock.jump(jump)
         until("the jump", lambda year=year: _year(platform) != year or None)  # type: ignore[misc]
-        sites += [waiting, platform.online(f"after{number}.test")]
+        after = platform.declare(f"after{number}.test")  # an order may be refused while not all have noticed
+        sites += [waiting, platform.settled(after["id"], "ready")]
     for site in sites:
         add_page(platform, platform.settled(site["id"], "ready"))
     check_invariants(platform, [steady, *sites], before=before)
+
+
+def _without_conditions(library: bytes) -> bytes:
+    """The library, with the names of its three functions for conditions spoiled, so that those of the C library serve.
+
+    Its own take a lock that stays taken in a process forked meanwhile, which then waits for ever; nothing needs them,
+    for Python waits by the monotonic clock.
+    """
+    return library.replace(b"\0pthread_cond_", b"\0without_cond_", 3)
 
 
 def _year(platform: RunningPlatform) -> int:
