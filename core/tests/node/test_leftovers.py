@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,24 @@ def test_s65_only_the_users_own_goes_and_no_link_is_followed(shared: Path) -> No
     assert kept.read_text() == "of somebody else"
     assert (kept.stat().st_uid, kept.stat().st_nlink) == (other, 1)
     assert Path("/etc/passwd").exists()
+
+
+def test_s65_shared_memory_queues_and_semaphores_of_the_user_go() -> None:
+    gone, other = FIRST + 1, FIRST + 2
+    for uid in (gone, other):
+        for what in (("-M", "99"), ("-Q",), ("-S", "1")):
+            subprocess.run(("/usr/bin/ipcmk", *what), user=uid, group=uid, extra_groups=(), check=True, env={})
+    try:
+        remove_leftovers(gone)
+        assert (_ipc_of(gone), _ipc_of(other)) == (0, 3)
+    finally:
+        remove_leftovers(other)
+    assert _ipc_of(other) == 0
+
+
+def _ipc_of(uid: int) -> int:
+    tables = [Path(f"/proc/sysvipc/{kind}").read_text().splitlines() for kind in ("shm", "msg", "sem")]
+    return sum(line.split()[heading.split().index("uid")] == str(uid) for heading, *lines in tables for line in lines)
 
 
 def test_s65_a_removal_that_was_cut_off_after_its_record_still_clears_what_is_left(

@@ -25,6 +25,7 @@ from hosthold.types.resource import Service
 
 _PIDFD_GETFD = 438
 _PR_SET_NO_NEW_PRIVS = 38
+_CLONE_NEWIPC = 0x08000000
 _SETPRIV = "/usr/bin/setpriv"
 _KILL = "/bin/kill"
 PROGRAMS = {_SETPRIV: "util-linux", _KILL: "procps"}
@@ -128,7 +129,10 @@ def spawn(
     """Start the service's program in the background; returns its pid.
 
     It gets the declared environment and identity, no other groups, a session of its own, `folder` as working
-    directory, and the listening socket as descriptor 3. Raises `OSError` if it cannot be started.
+    directory, and the listening socket as descriptor 3. A site's program shares memory, queues and semaphores with
+    nobody, where the kernel allows that: PHP opens them to everybody unless told otherwise.
+
+    Raises `OSError` if it cannot be started.
     """
     spare = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)]
     while spare[-1] <= 3:  # descriptor 3 must be in use here, so that nothing that starts the child gets that number
@@ -163,6 +167,8 @@ def _before_exec(listener: socket.socket | None, service: Service) -> Callable[[
             os.dup2(descriptor, 3, inheritable=True)
         if tasks is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))
+        if not is_own:
+            _libc.unshare(_CLONE_NEWIPC)
         if service.owner.uid != 0:
             _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 

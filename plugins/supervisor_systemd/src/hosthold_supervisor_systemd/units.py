@@ -98,6 +98,7 @@ ReadWritePaths={state} {run}
 ProtectHome={home}
 PrivateTmp=yes
 PrivateDevices=yes
+PrivateIPC=yes
 DevicePolicy=closed
 ProtectProc=invisible
 ProcSubset=pid
