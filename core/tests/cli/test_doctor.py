@@ -93,7 +93,7 @@ def test_the_real_kernel_is_understood_and_no_group_is_left(settings: Settings) 
     assert parts == {"kernel", "open files", "processes", "waiting connections", "limits of sites"}
     groups = Enforcer(f"doctor {os.getpid()}")
     names = {folder.name for folder in groups._groups.values()}
-    groups.remove("")
+    groups.close()
     assert [found for name in names for found in Path("/sys/fs/cgroup").rglob(name)] == []
 
 

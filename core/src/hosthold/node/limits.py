@@ -59,6 +59,10 @@ class Enforcer:
         for base in set(self._groups.values()):
             with suppress(OSError):
                 (base / name).rmdir()
+
+    def close(self) -> None:
+        """Remove what holds the groups, unless a service's is still there; without it no service can be limited."""
+        for base in set(self._groups.values()):
             with suppress(OSError):
                 base.rmdir()
 

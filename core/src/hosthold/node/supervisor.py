@@ -169,6 +169,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
             while self._running:
                 self._running.popitem()[1].let_go()
             self._listeners.close()
+        self._enforcer.close()
 
     def end(self) -> None:
         with self._lock:

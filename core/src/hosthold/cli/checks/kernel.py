@@ -103,7 +103,7 @@ def _limits(settings: Settings) -> Iterator[Finding]:
         return
     enforcer = Enforcer(f"doctor {os.getpid()}")  # groups of its own: a running node may be about to use its own
     enforced = enforcer.enforced
-    enforcer.remove("")
+    enforcer.close()
     missing = [controller for field, controller in _CONTROLLERS.items() if field not in enforced]
     if missing:
         yield bad(
