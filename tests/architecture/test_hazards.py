@@ -48,6 +48,7 @@ HAZARDS = {
     "s66": "secrets show nowhere",
     "s67": "files of the platform are for their owner",
     "s68": "a site that takes all it gets does not take its neighbours' part",
+    "s69": "a site that is full is stopped alone",
     "s70": "requests have limits",
     "s72": "units let programs do no more than they must",
     "s75": "plugins cannot leave their room",

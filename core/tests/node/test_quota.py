@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hosthold.node import quota
 from hosthold.node.quota import QuotaKind, quota_kind
+from hosthold.node.usage import measure
 from hosthold.types.node import Isolation
 from hosthold.types.resource import Desired, Directory, Quota, Resource
 from hosthold.types.text import UnixName
@@ -61,9 +62,9 @@ def _site(world: World, mebibytes: int) -> Desired:
     return world.desired(f"site:{1:032x}", *resources)
 
 
-def _write(home: Path, mebibytes: int) -> str:
+def _write(home: Path, mebibytes: int, folder: str = "public") -> str:
     """Write a file as the site's user; what went wrong."""
-    command = ("/bin/dd", "if=/dev/zero", f"of={home}/public/large", "bs=1M", f"count={mebibytes}", "conv=fsync")
+    command = ("/bin/dd", "if=/dev/zero", f"of={home}/{folder}/large", "bs=1M", f"count={mebibytes}", "conv=fsync")
     done = subprocess.run(
         command, user=FIRST + 1, group=FIRST + 1, extra_groups=(), env={"LANG": "C"}, capture_output=True, text=True,
         timeout=60, check=False,
@@ -89,6 +90,33 @@ def test_a_changed_quota_takes_effect_and_is_a_change_of_the_plan(world: World, 
     assert [change.key for change in changed.changes] == [f"path:{home}"]
     assert _write(home, 30) == ""
     assert world.apply(_site(world, 60)).changes == ()
+
+
+def test_s69_what_a_site_hides_in_a_subvolume_of_its_own_is_measured(world: World) -> None:
+    home = Path(world.layout.home(UnixName("s1")))
+    assert world.apply(_site(world, 20)).condition is None
+    subprocess.run(
+        ("/bin/btrfs", "subvolume", "create", str(home / "public" / "hidden")),
+        user=FIRST + 1, group=FIRST + 1, extra_groups=(), env={}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert _write(home / "public" / "hidden", 30, folder=".") == "", "no quota holds it"
+    found = measure(str(home))
+    assert found is not None
+    assert found.bytes > 30 * MEBIBYTE
+
+
+def test_a_folder_from_before_the_quotas_is_not_kept_and_says_so(btrfs: Path) -> None:
+    (btrfs / "before").mkdir()
+    parent = os.open(btrfs, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        quota.make_limited(parent, "since")
+    finally:
+        os.close(parent)
+    found = {name: measure(str(btrfs / name)) for name in ("before", "since")}
+    assert {name: usage is not None and usage.is_enforced for name, usage in found.items()} == {
+        "before": False,
+        "since": True,
+    }
 
 
 def test_a_site_on_a_subvolume_is_removed_with_all_that_its_owner_put_there(world: World, btrfs: Path) -> None:

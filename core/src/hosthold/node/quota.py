@@ -82,6 +82,12 @@ def limit(folder: int, quota: Quota) -> bool:
             return False
 
 
+def is_kept(folder: int) -> bool:
+    """Whether the file system keeps what is in the open folder below the quota that it was given."""
+    kind = quota_kind(folder)
+    return kind is QuotaKind.project or (kind is QuotaKind.subvolume and _is_subvolume(folder))
+
+
 def held(folder: int, project: int) -> Held | None:
     """What the open folder holds; `None` where the file system does not count that.
 

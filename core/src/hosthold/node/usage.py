@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 
 from hosthold.node.identity import acting_as
-from hosthold.node.quota import Held, QuotaKind, held, quota_kind
+from hosthold.node.quota import Held, held, is_kept
 from hosthold.types.node import NodeLayout, Owner
 from hosthold.types.resource import Usage
 
@@ -87,7 +87,7 @@ def measure(home: str) -> Usage | None:
     try:
         status = os.fstat(folder)
         found = held(folder, status.st_uid)
-        is_enforced = quota_kind(folder) is not QuotaKind.none
+        is_enforced = is_kept(folder)
         if found is None:
             with acting_as(Owner(uid=status.st_uid, gid=status.st_uid)):
                 found = _walked(folder)
