@@ -280,4 +280,4 @@ def supervisor(node: Node) -> Iterator[ProcessSupervisor]:
     made = ProcessSupervisor(ProcessSettings(settle=0.5, stop=2.0))
     made.attach(node, ())
     yield made
-    made.close()
+    made.end()

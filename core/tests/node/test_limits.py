@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hosthold.node.limits import Enforcer
@@ -14,7 +15,10 @@ from hosthold.types.resource import Service, ServiceLimits
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes control groups")]
 
 
-def test_s68_groups_outlive_the_services_in_them_and_go_with_the_node(node: Node) -> None:
+@pytest.mark.parametrize("leave", [ProcessSupervisor.close, ProcessSupervisor.end], ids=["close", "end"])
+def test_s68_groups_outlive_the_services_in_them_and_go_with_the_node(
+    node: Node, leave: Callable[[ProcessSupervisor], None]
+) -> None:
     """In version 2 a group made anew has no controllers, and no service could start in it any more."""
     enforcer = Enforcer(node.layout.state)
     if not enforcer._groups:
@@ -31,5 +35,5 @@ def test_s68_groups_outlive_the_services_in_them_and_go_with_the_node(node: Node
             supervisor.stop("sleeps")
             assert all(folder.is_dir() for folder in enforcer._groups.values())
     finally:
-        supervisor.close()
+        leave(supervisor)
     assert not any(folder.exists() for folder in enforcer._groups.values())

@@ -182,6 +182,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         self._cleaner.shutdown()
         with self._lock:
             self._listeners.end()
+        self._enforcer.close()
 
     @contextmanager
     def _undisturbed(self, name: str) -> Iterator[None]:
