@@ -93,7 +93,7 @@ def test_s10_a_planted_link_to_a_folder_is_not_followed(user_world: Any, victim:
             Directory(path=path, owner=SITE, mode=0o777),
         ):
             with pytest.raises(OSError, match=r"Too many levels of symbolic links|Not a directory"):
-                tree.create_at_home(resource)
+                tree.create_at_home(resource.owner, [resource])
         tree.remove_at_home(path, SITE)
     assert _state_of(victim) == before
 
@@ -104,7 +104,7 @@ def test_s10_a_planted_link_to_a_file_is_neither_written_nor_given_away(user_wor
     Path(home, "seed.php").symlink_to(victim / "secret")
     before = _state_of(victim)
     with Tree(user_world.layout) as tree:
-        tree.create_at_home(File(path=home.child("seed.php"), content="x", owner=SITE, mode=0o666, seed=True))
+        tree.create_at_home(SITE, [File(path=home.child("seed.php"), content="x", owner=SITE, mode=0o666, seed=True)])
     assert _state_of(victim) == before
 
 
@@ -128,7 +128,7 @@ def test_s14_root_cannot_be_made_to_write_where_the_site_may(user_world: Any, vi
     victim.rename(victim.parent / "state/sites/s1/home/rooted")
     rooted = user_world.layout.home("s1").child("rooted")
     with Tree(user_world.layout) as tree, pytest.raises(PermissionError):
-        tree.create_at_home(File(path=rooted.child("x"), content="x", owner=SITE, mode=0o644, seed=True))
+        tree.create_at_home(SITE, [File(path=rooted.child("x"), content="x", owner=SITE, mode=0o644, seed=True)])
     assert sorted(path.name for path in Path(rooted).iterdir()) == ["secret"]
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from hosthold.drivers.supervisor import SupervisorDriver
@@ -179,8 +180,10 @@ class Transaction:
         if added := [account for _, account in self._written(Account)]:
             accounts.write(added)
         for step, directory in self._written(Directory):
-            self._write_directory(directory, is_new=step.before is None)
-        self._write_files()
+            if not self._is_at_home(directory):
+                self._write_directory(directory, is_new=step.before is None)
+        self._write_at_home()
+        self._replace_all([pair for pair in self._written(File) if not self._is_at_home(pair[1])])
         self._check()
         for _, service in self._written(Service):
             with self._service(service):
@@ -203,9 +206,6 @@ class Transaction:
 
     def _write_directory(self, directory: Directory, *, is_new: bool) -> None:
         tree = self._machine.tree
-        if self._is_at_home(directory):
-            tree.create_at_home(directory)
-            return
         if is_new:
             tree.make_directory(directory)
             self._folders.add(directory.path.parent)
@@ -215,15 +215,20 @@ class Transaction:
                 tree.set_quota(directory.path, directory.quota)
             self._folders.add(directory.path)
 
-    def _write_files(self) -> None:
+    def _write_at_home(self) -> None:
+        """Folders and seeds inside homes, one home after the other."""
         tree = self._machine.tree
-        outside: list[tuple[Step, File]] = []
-        for step, file in self._written(File):
-            if self._is_at_home(file):
-                tree.create_at_home(file)
-            else:
-                outside.append((step, file))
-        self._replace_all(outside)
+        written = [
+            (step, resource)
+            for step, resource in (*self._writes.get(Directory, ()), *self._writes.get(File, ()))
+            if self._is_at_home(resource)
+        ]
+        written.sort(key=lambda pair: pair[1].path)
+        for (_, owner), group in groupby(written, lambda pair: (tree.home_of(pair[1].path), pair[1].owner)):
+            steps, resources = zip(*group, strict=True)
+            self._subject = steps[0].subject
+            tree.create_at_home(owner, resources)
+        self._subject = None
 
     def _replace_all(self, written: Sequence[tuple[Step, File | Link]]) -> None:
         """Write all beside their places first, then let all take their places."""
@@ -260,13 +265,19 @@ class Transaction:
             raise from_service(error, name, None) from error
 
     def _probe(self) -> None:
+        wanted = [
+            (plan, probe)
+            for plan in self._plans
+            if plan.steps
+            for probe in plan.desired.probes
+            if self._wakes or not probe.wakes
+        ]
         with closing(Prober(self._machine.node.listen)) as prober:
-            for plan in self._plans:
-                if plan.steps:
+            served = prober.served([probe for _, probe in wanted]) if self._is_large else [False] * len(wanted)
+            for (plan, probe), is_served in zip(wanted, served, strict=True):
+                if not is_served:
                     self._subject = plan.desired.subject
-                    for wanted in plan.desired.probes:
-                        if self._wakes or not wanted.wakes:
-                            prober.probe(wanted, partial(self._raise_failures, plan))
+                    prober.probe(probe, partial(self._raise_failures, plan))
         self._subject = None
 
     def _raise_failures(self, plan: SubjectPlan) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -221,28 +222,32 @@ class Tree:
             return True
         return True
 
-    def create_at_home(self, resource: Directory | File) -> None:
-        """Make a folder or seed inside a home, with the rights of its owner; what is there already stays as it is."""
-        home = self.folder(self._home(resource.path))
-        with acting_as(resource.owner):
-            folder = self._folder_at_home(home, resource.path.parent)
-            name = resource.path.rpartition("/")[2]
-            try:
-                if isinstance(resource, File):
-                    _write(folder, name, resource, flush=not self.is_lazy)
-                else:
-                    os.mkdir(name, 0o700, dir_fd=folder)
-                    made = os.open(name, _FOLDER, dir_fd=folder)
-                    try:
-                        os.fchmod(made, resource.mode)
-                    finally:
-                        os.close(made)
-                if not self.is_lazy:
-                    os.fsync(folder)
-            except FileExistsError:
-                return
-            finally:
-                os.close(folder)
+    def create_at_home(self, owner: Owner, resources: Sequence[Directory | File]) -> None:
+        """Make folders and seeds inside one home, with its owner's rights; what is there already stays as it is."""
+        home = self.folder(self._home(resources[0].path))
+        with acting_as(owner):
+            for resource in resources:
+                self._create_at_home(home, resource)
+
+    def _create_at_home(self, home: int, resource: Directory | File) -> None:
+        folder = self._folder_at_home(home, resource.path.parent)
+        name = resource.path.rpartition("/")[2]
+        try:
+            if isinstance(resource, File):
+                _write(folder, name, resource, flush=not self.is_lazy)
+            else:
+                os.mkdir(name, 0o700, dir_fd=folder)
+                made = os.open(name, _FOLDER, dir_fd=folder)
+                try:
+                    os.fchmod(made, resource.mode)
+                finally:
+                    os.close(made)
+            if not self.is_lazy:
+                os.fsync(folder)
+        except FileExistsError:
+            return
+        finally:
+            os.close(folder)
 
     def remove_at_home(self, path: str, owner: Owner) -> None:
         """Remove a file or an empty folder inside a home, with the rights of its owner; a full folder stays."""

@@ -68,6 +68,7 @@ class Planner:
         self._supervisor = supervisor
         self._running: dict[str, Service] = {}
         self._subject = ""
+        self._absent: set[str] = set()
 
     def plan(self, desired: Desired, owned: Mapping[str, Owned], kept: Mapping[str, Owned]) -> SubjectPlan:
         """What differs for one subject; `owned` is what the node last wrote for it, `kept` what stays as edited.
@@ -75,6 +76,7 @@ class Planner:
         Raises `NodeFailure` (`PathTaken`) if something is in the way that is not ours.
         """
         self._subject = desired.subject
+        self._absent = set()  # folders that are not there, in which nothing need be looked for
         resources = (*desired.resources, *(last.resource for last in owned.values()))
         self._running = self._supervisor.known({item.name for item in resources if isinstance(item, Service)})
         plan = SubjectPlan(desired)
@@ -130,12 +132,17 @@ class Planner:
     def _compare_path(
         self, resource: Directory | File | Link, digest: str, last: Owned | None, kept: Owned | None
     ) -> Step | None:
+        is_absent = resource.path.parent in self._absent
+        if is_absent and isinstance(resource, Directory):
+            self._absent.add(resource.path)
         if not isinstance(resource, Link) and self._tree.home_of(resource.path) is not None:
             is_done = resource.seed and last is not None
-            if is_done or self._tree.exists_at_home(resource.path, resource.owner):
+            if is_done or (not is_absent and self._tree.exists_at_home(resource.path, resource.owner)):
                 return None
             return self._step("create", resource, None, last)
-        before = self._tree.observe(resource.path)
+        before = None if is_absent else self._tree.observe(resource.path)
+        if before is None and isinstance(resource, Directory):
+            self._absent.add(resource.path)
         if not isinstance(resource, Link) and resource.seed and (before is not None or last is not None):
             return None
         if before is None:

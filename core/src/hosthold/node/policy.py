@@ -107,15 +107,15 @@ class Policy:
 
     def _site_of(self, desired: Desired, bound: str | None) -> str | None:
         """The one site name that the resources are about; a subject keeps the name of its first apply."""
-        names = {bound} - {None}
+        names, sites = {bound} - {None}, f"{self.node.layout.sites}/"
         for resource in desired.resources:
             match resource:
                 case Account():
                     names.add(str(resource.name))
                 case Link():
-                    names |= self._named_in(resource.target) | self._named_in(resource.path)
+                    names |= _named_in(resource.target, sites) | _named_in(resource.path, sites)
                 case Directory() | File():
-                    names |= self._named_in(resource.path)
+                    names |= _named_in(resource.path, sites)
                 case Service():
                     pass
         if len(names) > 1:
@@ -123,10 +123,6 @@ class Policy:
         if not names and desired.resources:
             raise refused(f"{desired.subject} has resources, and none says which site it is.")
         return next(iter(names), None)
-
-    def _named_in(self, path: AbsolutePath) -> set[str | None]:
-        sites = self.node.layout.sites
-        return {path[len(sites) + 1 :].split("/")[0]} if path.is_below(sites) else set()
 
 
 class _SiteJudge:
@@ -316,6 +312,10 @@ class _SiteJudge:
         if desired.resources and not declared:
             raise refused(f"{desired.subject} declares no account.")
         return next(iter(declared), None)
+
+
+def _named_in(path: AbsolutePath, sites: str) -> set[str]:
+    return {path[len(sites) :].partition("/")[0]} if path.startswith(sites) else set()
 
 
 def _must_exist(executable: str) -> None:
