@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import idna
 import pytest
 from hosthold.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, Rejected
 from hosthold.nodes.models import NodeRow
@@ -18,6 +19,8 @@ from hosthold.sites.schema import SiteChange, SiteDraft, SiteView
 from hosthold.types.actor import Actor
 from hosthold.types.node import Node
 from hosthold.types.text import Domain
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from conftest import RecordingBell
@@ -138,6 +141,19 @@ def test_what_is_wrong_with_a_domain_is_said_in_plain_words(typed: str) -> None:
 @pytest.mark.parametrize("twin", ["ALICE.com", "alice.com.", "alice。com", "ａlice.com"])
 def test_s59_twins_of_a_name_are_one_name(twin: str) -> None:
     assert SiteDraft.model_validate({"domain": twin}).domain == "alice.com"
+
+
+@given(st.from_regex(r"([a-z0-9-]{1,5}\.|xn--[a-z0-9]{1,5}\.|[a-z]{60,66}\.){1,5}[a-z0-9-]{1,4}", fullmatch=True))
+def test_s59_a_name_is_taken_as_it_is_only_if_idna_changes_nothing_of_it(name: str) -> None:
+    try:
+        expected = idna.encode(name, uts46=True, std3_rules=True).decode()
+    except idna.IDNAError:
+        expected = ""
+    if not expected or expected.rpartition(".")[2].isdigit():
+        with pytest.raises(ValueError, match=r".+"):
+            Domain(name)
+    else:
+        assert Domain(name) == expected
 
 
 def test_the_package_limits_how_many_sites_there_are(world: World) -> None:

@@ -265,13 +265,8 @@ class Transaction:
             raise from_service(error, name, None) from error
 
     def _probe(self) -> None:
-        wanted = [
-            (plan, probe)
-            for plan in self._plans
-            if plan.steps
-            for probe in plan.desired.probes
-            if self._wakes or not probe.wakes
-        ]
+        changed = [plan for plan in self._plans if plan.steps]
+        wanted = [(plan, each) for plan in changed for each in plan.desired.probes if self._wakes or not each.wakes]
         with closing(Prober(self._machine.node.listen)) as prober:
             served = prober.served([probe for _, probe in wanted]) if self._is_large else [False] * len(wanted)
             for (plan, probe), is_served in zip(wanted, served, strict=True):
@@ -294,7 +289,7 @@ class Transaction:
             self._raise_failures(plan)
         planner = Planner(machine.tree, machine.accounts, machine.supervisor, shows=False)
         for plan in self._plans:
-            owned = machine.state.owned_by(plan.desired.subject) | plan.owns
+            owned = {**machine.state.owned_by(plan.desired.subject), **plan.owns}
             kept = {} if plan.desired.repair is Repair.all else machine.state.kept_by(plan.desired.subject)
             for step in planner.plan(plan.desired, owned, kept).steps:
                 is_service = isinstance(step.resource, Service)

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS unproven (
     place INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL UNIQUE, probes TEXT NOT NULL, services TEXT NOT NULL,
     condition TEXT, is_waiting INTEGER NOT NULL DEFAULT 1);
 """
+_REMEMBERED = 500
 _UNPROVEN = "SELECT place, subject, probes, services, condition FROM unproven"
 
 
@@ -76,6 +77,8 @@ class State:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(_SCHEMA)
+        self._owned: dict[str, dict[str, Owned]] = {}
+        """What was read of the latest subjects since anybody's was written: an order looks three times."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -89,14 +92,19 @@ class State:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
+            self._owned.clear()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
 
-    def owned_by(self, subject: str) -> dict[str, Owned]:
+    def owned_by(self, subject: str) -> Mapping[str, Owned]:
         """What the subject has, by key."""
-        rows = self._connection.execute("SELECT key, body, digest FROM resources WHERE subject = ?", (subject,))
-        return {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
+        if subject not in self._owned:
+            if len(self._owned) >= _REMEMBERED:
+                self._owned.clear()
+            rows = self._connection.execute("SELECT key, body, digest FROM resources WHERE subject = ?", (subject,))
+            self._owned[subject] = {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
+        return self._owned[subject]
 
     def kept_by(self, subject: str) -> dict[str, Owned]:
         """What of the subject stays as somebody edited it, by key: the resource meanwhile, the digest of what stays."""
@@ -158,6 +166,7 @@ class State:
 
     def own(self, subject: str, resources: Mapping[str, Owned]) -> None:
         """Mark the resources as written for the subject."""
+        self._owned.clear()
         self._connection.executemany(
             "INSERT OR REPLACE INTO resources VALUES (?, ?, ?, ?)",
             [(key, subject, owned.resource.model_dump_json(), owned.digest) for key, owned in resources.items()],
@@ -165,6 +174,7 @@ class State:
 
     def disown(self, keys: list[str]) -> None:
         """Forget resources that are gone. The number of a removed account is retired with it."""
+        self._owned.clear()
         for key in keys:
             row = self._connection.execute("DELETE FROM resources WHERE key = ? RETURNING body", (key,)).fetchone()
             resource = None if row is None else _RESOURCE.validate_json(row[0])

@@ -29,7 +29,7 @@ LEASE_MS = 30_000
 """How long a claim keeps other workers away. It is longer than a node may take to answer; a later claim is safe all the
 same, for its fence is higher and the node refuses the older order."""
 ORDER_LIFETIME = timedelta(seconds=25)
-BATCH = 100
+BATCH = 200
 """Rows claimed at once: they share one order, one commit on the node, one reload."""
 DRIFTED = "Drifted"
 _KEEPS_READY = (DRIFTED, Unavailable.reason, "NoAnswer")
