@@ -7,6 +7,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -128,18 +129,18 @@ def test_a_file_system_that_cannot_be_used_is_named(mounted: Path, message: str,
 
 
 @ROOT
-def test_a_folder_that_is_not_shown_to_who_asks_stops_nothing(tmp_path: Path) -> None:
-    for place in (tmp_path, *tmp_path.parents[:2]):
-        place.chmod(0o755)
-    hidden = tmp_path / "hidden"
-    (hidden / "run").mkdir(parents=True)
-    hidden.chmod(0o700)
-    settings = Settings(state=AbsolutePath(str(tmp_path)), node=NodeSettings(state=AbsolutePath(str(hidden))))
-    os.seteuid(65_534)
-    try:
-        told = {one.part: one.message for one in storage.look(settings)}
-    finally:
-        os.seteuid(0)
+def test_a_folder_that_is_not_shown_to_who_asks_stops_nothing() -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are in one that is not shown either
+        Path(place).chmod(0o755)
+        hidden = Path(place, "hidden")
+        (hidden / "run").mkdir(parents=True)
+        hidden.chmod(0o700)
+        settings = Settings(state=AbsolutePath(place), node=NodeSettings(state=AbsolutePath(str(hidden))))
+        os.seteuid(65_534)
+        try:
+            told = {one.part: one.message for one in storage.look(settings)}
+        finally:
+            os.seteuid(0)
     assert "root alone" in told["disk sites"]
     assert "root alone" in told["disk run"]
     assert "GiB free" in told["disk state"]
