@@ -13,15 +13,12 @@ _STARTED = re.compile(r'^(\d+) +execve\("([^"]+)"')
 
 
 class Started:
-    """Watches processes for as long as the block lasts; then `programs` has one for each process that they started.
-
-    A process that goes on as another program, as with setpriv(1), counts once, as the last of them.
-    """
+    """Watches processes for as long as the block lasts; then `programs` tells what they started."""
 
     def __init__(self, pids: list[int], folder: Path) -> None:
         self._pids = pids
         self._log = folder / "started.txt"
-        self.programs: list[str] = []
+        self._calls: dict[str, re.Match[str]] = {}
 
     def __enter__(self) -> Self:
         attached = [option for pid in self._pids for option in ("-p", str(pid))]
@@ -39,4 +36,12 @@ class Started:
         self._strace.terminate()
         self._strace.wait()
         calls = (_STARTED.search(line) for line in self._log.read_text().splitlines())
-        self.programs = list({call[1]: call[2] for call in calls if call}.values())
+        self._calls = {call[1]: call for call in calls if call}
+
+    def programs(self, site: str) -> list[str]:
+        """One for each process that was started, save for other sites: the node tries those of large orders meanwhile.
+
+        A process that goes on as another program, as with setpriv(1), counts once, as the last of them.
+        """
+        of_others = re.compile(rf"/sites/(?!{site}/)")
+        return [call[2] for call in self._calls.values() if not of_others.search(call.string)]

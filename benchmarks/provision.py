@@ -64,9 +64,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             with Neighbour(platform.site_port, neighbour) as quiet:
                 time.sleep(lasted)
             with Started([platform.process(name) for name in ("web", "worker", "node")], platform.folder) as started:
-                watched = platform.post("/sites", {"domain": f"watched{count}.localhost", "account_id": customer})["id"]
-                platform.until("the watched site", lambda site=watched: _is_ready(platform, site) or None)  # type: ignore[misc]
-            _remove(platform, watched)
+                watched = platform.post("/sites", {"domain": f"watched{count}.localhost", "account_id": customer})
+                platform.until("the watched site", lambda site=watched["id"]: _is_ready(platform, site) or None)  # type: ignore[misc]
+            _remove(platform, watched["id"])
             limit = times(least)
             found[str(count)] = {
                 **times(served),
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "neighbour_failed": disturbed.failed,
                 "neighbour_stall_ms": round(disturbed.longest_ms - quiet.longest_ms, 2),
                 "neighbour_longest_ms": {"quiet": quiet.longest_ms, "meanwhile": disturbed.longest_ms},
-                "programs_started": started.programs,
+                "programs_started": started.programs(watched["name"]),
                 "phases_p50_ms": {name: round(median([one[name] for one in phases]) * 1000, 1) for name in phases[0]},
             }
             rates[str(count)] = scale.requests_per_second(platform, busiest, options.seconds)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import select
@@ -42,6 +42,14 @@ _UNREADABLE = Condition(
 )
 
 
+class _Batch(NamedTuple):
+    """Claims, the outcomes of those that cannot be rendered, and what is desired of each node."""
+
+    claims: list[Claim[Any]]
+    outcomes: dict[str, Outcome]
+    orders: dict[str, list[Desired]]
+
+
 class Loop:
     """Reconciles every kind of noun. Several workers may run it at the same time."""
 
@@ -67,20 +75,24 @@ class Loop:
 
     def run(self, kind: str) -> int:
         """Work off all rows of this kind that are due now, and say how many there were."""
-        claims = self._claim(self._kinds[kind])
-        if len(claims) < BATCH:
-            return self._work_off(kind, claims)
+        first = self._made_ready(kind)
+        if len(first.claims) < BATCH:
+            return self._work_off(kind, first)
         with ThreadPoolExecutor(1, "loop") as beside:  # while a node works on one batch, the next one is made ready
-            others = beside.submit(self._work_off, kind, [])
-            return self._work_off(kind, claims) + others.result()
+            others = beside.submit(lambda: self._work_off(kind, self._made_ready(kind)))
+            return self._work_off(kind, first) + others.result()
 
-    def _work_off(self, kind: str, claims: list[Claim[Any]]) -> int:
+    def _made_ready(self, kind: str) -> _Batch:
+        claims = self._claim(self._kinds[kind])
+        return _Batch(claims, *self._rendered(self._kinds[kind], claims))
+
+    def _work_off(self, kind: str, batch: _Batch) -> int:
         handled = 0
-        while claims := claims or self._claim(self._kinds[kind]):
-            handled += len(claims)
-            outcomes = self._apply(self._kinds[kind], claims)
-            repeated(partial(self._settle, self._kinds[kind], claims, outcomes))
-            claims = []
+        while batch.claims:
+            handled += len(batch.claims)
+            outcomes = batch.outcomes | self._sent(batch.orders)
+            repeated(partial(self._settle, self._kinds[kind], batch.claims, outcomes))
+            batch = self._made_ready(kind)
         return handled
 
     def _claim(self, kind: Kind[Any]) -> list[Claim[Any]]:
@@ -136,11 +148,10 @@ class Loop:
         row.due_at = None
         self._announce(uow, row, subject)
 
-    def _apply(self, kind: Kind[Any], claims: list[Claim[Any]]) -> dict[str, Outcome]:
-        """What became of each claim, by subject; nothing is said of what was interrupted.
-
-        Nothing but a bug in the loop itself is raised.
-        """
+    def _rendered(
+        self, kind: Kind[Any], claims: list[Claim[Any]]
+    ) -> tuple[dict[str, Outcome], dict[str, list[Desired]]]:
+        """What is desired, by node; and the outcome of each claim that cannot be rendered, by subject."""
         outcomes: dict[str, Outcome] = {}
         orders: dict[str, list[Desired]] = {}
         for claim in claims:
@@ -152,6 +163,14 @@ class Loop:
             except Exception as error:
                 log.exception("rendering failed", subject=claim.subject)
                 outcomes[claim.subject] = Outcome(subject=claim.subject, condition=_unexpected(error))
+        return outcomes, orders
+
+    def _sent(self, orders: dict[str, list[Desired]]) -> dict[str, Outcome]:
+        """What became of what was desired, by subject; nothing is said of what was interrupted.
+
+        Nothing but a bug in the loop itself is raised.
+        """
+        outcomes: dict[str, Outcome] = {}
         if not orders:
             return outcomes
         with ThreadPoolExecutor(len(orders), "order") as senders:  # a node that does not answer holds up no other
