@@ -18,7 +18,7 @@ class Started:
     def __init__(self, pids: list[int], folder: Path) -> None:
         self._pids = pids
         self._log = folder / "started.txt"
-        self._calls: dict[str, re.Match[str]] = {}
+        self._calls: dict[str, list[re.Match[str]]] = {}
 
     def __enter__(self) -> Self:
         attached = [option for pid in self._pids for option in ("-p", str(pid))]
@@ -35,13 +35,16 @@ class Started:
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         self._strace.terminate()
         self._strace.wait()
-        calls = (_STARTED.search(line) for line in self._log.read_text().splitlines())
-        self._calls = {call[1]: call for call in calls if call}
+        for line in self._log.read_text().splitlines():
+            if call := _STARTED.search(line):
+                self._calls.setdefault(call[1], []).append(call)
 
-    def programs(self, site: str) -> list[str]:
+    def programs(self, uid: int) -> list[str]:
         """One for each process that was started, save for other sites: the node tries those of large orders meanwhile.
 
-        A process that goes on as another program, as with setpriv(1), counts once, as the last of them.
+        A process that goes on as another program, as setpriv(1) does for a site, counts once, as the last of them.
         """
-        of_others = re.compile(rf"/sites/(?!{site}/)")
-        return [call[2] for call in self._calls.values() if not of_others.search(call.string)]
+        of_others = re.compile(rf"--reuid=(?!{uid}\b)")
+        return [
+            calls[-1][2] for calls in self._calls.values() if not any(of_others.search(call.string) for call in calls)
+        ]

@@ -66,6 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             with Started([platform.process(name) for name in ("web", "worker", "node")], platform.folder) as started:
                 watched = platform.post("/sites", {"domain": f"watched{count}.localhost", "account_id": customer})
                 platform.until("the watched site", lambda site=watched["id"]: _is_ready(platform, site) or None)  # type: ignore[misc]
+            uid = (platform.node_state / "sites" / watched["name"] / "home").stat().st_uid
             _remove(platform, watched["id"])
             limit = times(least)
             found[str(count)] = {
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "neighbour_failed": disturbed.failed,
                 "neighbour_stall_ms": round(disturbed.longest_ms - quiet.longest_ms, 2),
                 "neighbour_longest_ms": {"quiet": quiet.longest_ms, "meanwhile": disturbed.longest_ms},
-                "programs_started": started.programs(watched["name"]),
+                "programs_started": started.programs(uid),
                 "phases_p50_ms": {name: round(median([one[name] for one in phases]) * 1000, 1) for name in phases[0]},
             }
             rates[str(count)] = scale.requests_per_second(platform, busiest, options.seconds)

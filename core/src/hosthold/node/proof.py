@@ -24,8 +24,8 @@ from hosthold.types.node import Node
 from hosthold.types.site import Condition
 
 FEW = 300
-"""As long as no more subjects wait, they are tried without a pause; otherwise they take a fifth of the time."""
-_SHARE = 0.2
+"""As long as no more subjects wait, they are tried without a pause; otherwise they take a twentieth of the time."""
+_SHARE = 0.05
 EACH_MS = 100
 """About how long one subject takes, for a guess at when it is its turn."""
 _SOONEST_MS = 3_000
