@@ -205,7 +205,7 @@ class Machine:
     def stop(self, name: str) -> None:
         if process := self.processes.pop(name, None):
             process.send_signal(signal.SIGQUIT)
-            process.wait(10)
+            process.wait(30)  # php-fpm itself gives its children ten seconds (process_control_timeout)
         if listener := self.sockets.pop(name, None):
             Path(listener.getsockname()).unlink()
             listener.close()
@@ -216,7 +216,7 @@ class Machine:
         old = self.processes[service.name]
         self._start(service)
         old.send_signal(getattr(signal, f"SIG{service.stop}"))
-        old.wait(20)
+        old.wait(30)
 
     def close(self) -> None:
         for name in list(self.processes):
