@@ -47,6 +47,10 @@ while told not in select.select([listener, told], [], [])[0]:
         connection.sendall("\n".join((sys.argv[1], *map(str, facts))).encode())
         os._exit(0)
     connection.close()
+try:
+    os.wait()  # until the last child has answered: SIGCHLD is ignored
+except ChildProcessError:
+    pass
 """
 """Answers each connection with a child, as php-fpm does."""
 _FAILING = (PYTHON, "-S", "-c", "raise SystemExit('There is no such thing')")
