@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,9 @@ from hosthold.node.program import ProcessSettings
 from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.types.node import Node
 from hosthold.types.resource import Service, ServiceLimits, UnixSocket
+from hosthold_sdk.testing.program import PYTHON, SERVER, ask, is_alive, pid_of, until
 
 from .numbers import FIRST
-
-PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
-SERVER = """
-import os, select, signal, socket, sys, time
-told, tell = os.pipe()
-os.set_blocking(tell, False)
-signal.set_wakeup_fd(tell)
-signal.signal(signal.SIGTERM, lambda *_: None)
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-listener = socket.socket(fileno=3)
-while told not in select.select([listener, told], [], [])[0]:
-    connection, _ = listener.accept()
-    if os.fork() == 0:
-        request = connection.recv(100).decode()
-        if request.startswith("work"):
-            time.sleep(float(request.split()[1]))
-        connection.sendall(f"{sys.argv[1]} {os.getppid()} {os.getuid()}".encode())
-        os._exit(0)
-    connection.close()
-"""
-"""Answers each connection with a child, as php-fpm does."""
 
 
 def _service(node: Node, version: str = "one", *, name: str = "sleeper", idle: int = 1, **changes: Any) -> Service:
@@ -51,28 +31,6 @@ def _service(node: Node, version: str = "one", *, name: str = "sleeper", idle: i
         socket=UnixSocket(path=node.layout.sockets.child(f"{name}.sock"), owner=node.root, mode=0o600),
         idle_seconds=idle,
     ).model_copy(update=changes)
-
-
-def _ask(service: Service, request: str = "hello") -> list[str]:
-    assert service.socket is not None
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
-        client.connect(service.socket.path)
-        client.sendall(request.encode())
-        return client.makefile().read().split(" ")
-
-
-def _until(condition: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-def _is_alive(pid: int) -> bool:
-    with suppress(OSError):
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return False
 
 
 def _sleeps(supervisor: ProcessSupervisor, name: str = "sleeper") -> bool:
@@ -104,11 +62,10 @@ def test_a_service_that_was_woken_to_be_tried_sleeps_again_at_once_and_answers_w
 ) -> None:
     service = _service(node, idle=600)
     supervisor.start(service)
-    _, first, _ = _ask(service)
+    first = pid_of(service)
     supervisor.rest("sleeper")
-    _, second, _ = _ask(service)
-    assert second != first
-    assert not _is_alive(int(first))
+    assert pid_of(service) != first
+    assert not is_alive(first)
     supervisor.rest("nobody")
 
 
@@ -120,7 +77,7 @@ def test_no_connection_is_lost_however_often_the_service_falls_asleep(
     answers: list[list[str]] = []
     ends = time.monotonic() + 8
     while time.monotonic() < ends:
-        answers.append(_ask(service))
+        answers.append(ask(service))
         running = supervisor._running.get("sleeper")
         if running is not None:  # as if it had been idle for long enough just now, while the next connection comes
             running.idle_since = -1e9
@@ -135,7 +92,7 @@ def test_r31_a_node_that_lets_go_and_comes_back_loses_nothing(node: Node) -> Non
     first.attach(node, (service,))
     first.close()
     answers: list[list[str]] = []
-    visitor = threading.Thread(target=lambda: answers.append(_ask(service)))
+    visitor = threading.Thread(target=lambda: answers.append(ask(service)))
     visitor.start()
     second = ProcessSupervisor(ProcessSettings())
     second.attach(node, (service,))
@@ -150,7 +107,7 @@ def test_r31_a_killed_keeper_is_replaced_and_given_everything(node: Node) -> Non
     first.attach(node, (service,))
     keeper = first._listeners.keeper
     os.kill(keeper, signal.SIGKILL)
-    _until(lambda: first._listeners.keeper != keeper)
+    until(lambda: first._listeners.keeper != keeper)
     first.close()
     second = ProcessSupervisor(ProcessSettings())
     second.attach(node, ())
@@ -159,9 +116,9 @@ def test_r31_a_killed_keeper_is_replaced_and_given_everything(node: Node) -> Non
     assert found == [], "what nobody declares any more is unbound"
     third = ProcessSupervisor(ProcessSettings())
     third.attach(node, (service,))
-    assert _ask(service)[0] == "one"
+    assert ask(service)[0] == "one"
     third.end()
-    _until(lambda: not _is_alive(third._listeners.keeper))
+    until(lambda: not is_alive(third._listeners.keeper))
 
 
 def test_a_thousand_sleeping_services_are_found_again_and_cost_a_descriptor_each(node: Node) -> None:
@@ -177,8 +134,8 @@ def test_a_thousand_sleeping_services_are_found_again_and_cost_a_descriptor_each
     assert len([*Path("/proc/self/fd").iterdir()]) == before
     second = ProcessSupervisor(ProcessSettings())
     second.attach(node, services)
-    assert _ask(services[999])[0] == "one"
-    assert _ask(services[0])[0] == "one"
+    assert ask(services[999])[0] == "one"
+    assert ask(services[0])[0] == "one"
     second.end()
     assert [*Path(node.layout.sockets).iterdir()] == []
 
@@ -222,13 +179,13 @@ def test_s68_a_service_cannot_have_more_memory_than_its_limit(node: Node, superv
     limits = ServiceLimits(cpu_percent=100, memory_mb=64, tasks=20)
     supervisor.start(_service(node, limits=limits, command=(PYTHON, "-S", "-c", program, "one")))
     with suppress(ConnectionResetError):
-        assert _ask(_service(node)) == [""], "the child that took too much was ended before it could answer"
+        assert ask(_service(node)) == [""], "the child that took too much was ended before it could answer"
 
 
 def _processes_of(uid: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if path.stat().st_uid == uid and _is_alive(int(path.name)):
+            if path.stat().st_uid == uid and is_alive(int(path.name)):
                 found.append(int(path.name))
     return found

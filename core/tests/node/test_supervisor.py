@@ -19,10 +19,10 @@ from hosthold.node.supervisor import ProcessSupervisor
 from hosthold.node.watch import Watch
 from hosthold.types.node import Node, Owner
 from hosthold.types.resource import Service, UnixSocket
+from hosthold_sdk.testing.program import PYTHON, is_alive, until
 
 from core.tests.node.numbers import FIRST
 
-PYTHON = "/usr/bin/python3"  # one that other users may run, as a site's program
 ECHO = """
 import os, socket, sys
 listener = socket.socket(fileno=3)
@@ -56,20 +56,6 @@ def _ask(service: Service) -> list[str]:
         client.settimeout(5)
         client.connect(service.socket.path)
         return client.makefile().read().split(" ")
-
-
-def _until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_a_socket_path_longer_than_an_address_works(place: Path) -> None:
@@ -140,9 +126,9 @@ def test_services_of_a_killed_node_are_adopted_and_strays_ended(node: Node) -> N
     supervisor.attach(node, (kept,))
     try:
         assert int(_ask(kept)[1]) == pid
-        assert not any(_is_alive(stray) for stray in strays)
+        assert not any(is_alive(stray) for stray in strays)
         os.kill(pid, signal.SIGKILL)
-        _until(lambda: not _is_alive(pid))
+        until(lambda: not is_alive(pid))
         assert int(_ask(kept)[1]) != pid  # it is watched as our own children are, and its socket is ours too
     finally:
         supervisor.end()
@@ -234,9 +220,9 @@ def test_a_service_that_fails_for_ever_is_tried_for_ever(node: Node, supervisor:
     supervisor.start(service)
     supervisor._failures._counts["echo"] = 5000
     os.kill(int(_ask(service)[1]), signal.SIGKILL)
-    _until(lambda: not supervisor.known(["echo"]))
+    until(lambda: not supervisor.known(["echo"]))
     again = ("echo", supervisor._start_again)
-    _until(lambda: again in supervisor._watch._times)
+    until(lambda: again in supervisor._watch._times)
     assert supervisor._watch._times[again] < time.monotonic() + 31
 
 
@@ -251,8 +237,8 @@ def test_what_goes_wrong_with_one_service_does_not_end_the_watching_of_others() 
     watch = Watch()
     watch.start()
     watch.later("bad", due, 0)
-    _until(lambda: "bad" in tried)
+    until(lambda: "bad" in tried)
     watch.later("good", due, 0)
-    _until(lambda: "good" in tried)
+    until(lambda: "good" in tried)
     assert ("bad", due) in watch._times, "it is tried again"
     watch.stop()
