@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hosthold.node import nss
 from hosthold.node.nss import asked
 
 MOUNTS = """
@@ -17,14 +18,14 @@ for there in ("/etc/nsswitch.conf", "/var/lib/extrausers"):
 """
 ASKS = """
 import pwd, sys
+from pathlib import Path
 from hosthold.node.nss import ask_few_sources
-ask_few_sources()
+ask_few_sources(Path(sys.argv[2]))
 pwd.getpwnam("root")
 try:
-    pwd.getpwnam("node-reads-it-itself")
+    pwd.getpwnam("in-the-files")
 except KeyError:
-    sys.exit(0)
-sys.exit("the module was asked")
+    sys.exit("not found")
 """
 
 
@@ -39,15 +40,22 @@ sys.exit("the module was asked")
     ],
 )
 def test_sources_that_are_not_asked_go_with_their_actions(line: str, sources: str) -> None:
-    assert asked(line) == sources
+    assert asked(line, {"extrausers", "systemd"}) == sources
 
 
 @pytest.mark.root
-def test_accounts_that_the_node_reads_itself_are_not_looked_for_line_by_line(tmp_path: Path) -> None:
+def test_files_that_the_node_reads_itself_are_not_read_line_by_line_and_those_of_others_are(tmp_path: Path) -> None:
     (tmp_path / "nsswitch.conf").write_text("passwd: files extrausers\ngroup: files extrausers\n")
-    (tmp_path / "passwd").write_text("node-reads-it-itself:x:299999:299999::/:/usr/sbin/nologin\n")
-    control = "import pwd; pwd.getpwnam('node-reads-it-itself')"
-    for code in (control, ASKS):
-        command = ("/usr/bin/unshare", "--mount", sys.executable, "-c", MOUNTS + code, str(tmp_path))
+    (tmp_path / "passwd").write_text("in-the-files:x:299999:299999::/:/usr/sbin/nologin\n")
+    for accounts, said in (("/var/lib/extrausers", "not found\n"), ("/srv/accounts", "")):
+        command = ("/usr/bin/unshare", "--mount", sys.executable, "-c", MOUNTS + ASKS, str(tmp_path), accounts)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+        assert done.stderr == said
+
+
+def test_records_of_users_are_asked_for_where_there_are_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nss, "RECORDS", (tmp_path / "none", tmp_path))
+    assert nss.not_asked(Path("/srv/accounts")) == {"systemd"}
+    (tmp_path / "ann.user").write_text("{}")
+    assert nss.not_asked(Path("/srv/accounts")) == set()
+    assert nss.not_asked(nss.EXTRAUSERS) == {"extrausers"}

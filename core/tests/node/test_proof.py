@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from hosthold.errors import Unavailable
 from hosthold.node.apply import WAKES_AT_MOST
 from hosthold.types.resource import Desired, Outcome, Probe, Service
 
@@ -91,6 +92,18 @@ def test_what_a_large_order_left_asleep_is_tried_afterwards_and_the_bad_one_is_t
     assert not condition.is_permanent
     answers.bad.clear()
     _until_tried(world, lambda outcomes: outcomes[BAD].condition is None)
+
+
+def test_a_supervisor_that_fails_ends_neither_the_trying_nor_what_is_found(
+    world: Any, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unavailable("the supervisor is away")
+
+    monkeypatch.setattr(world.supervisor, "rest", fail)
+    assert all(outcome.proven_in_ms for outcome in _look(world).values())
+    tried = _until_tried(world, lambda outcomes: all(outcome.proven_in_ms is None for outcome in outcomes.values()))
+    assert {number for number, outcome in tried.items() if outcome.condition} == {BAD}
 
 
 def test_a_small_order_leaves_nothing_to_try(world: Any, answers: Answers) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import structlog
 
@@ -24,7 +26,7 @@ def node(context: Context, end_services: bool) -> None:
     """
     set_up_logging()
     stop = stop_on_signals()
-    ask_few_sources()
+    ask_few_sources(Path(context.settings.node.accounts_directory))
     agent = local_agent(context.settings, context.registry)
     server = NodeQueueServer(context.settings, agent.handle)
     agent.start()

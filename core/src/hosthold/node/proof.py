@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from hosthold.drivers.supervisor import SupervisorDriver
+from hosthold.errors import DriverError
 from hosthold.node.failure import NodeFailure
 from hosthold.node.probe import Prober
 from hosthold.node.state import State, Unproven
@@ -81,7 +82,7 @@ class Proofs:
         while not self._stop.is_set():
             try:
                 was_there_one = self._try_one()
-            except (OSError, sqlite3.Error):
+            except (OSError, sqlite3.Error, DriverError, ValueError):
                 _log.exception("what is untried could not be looked at; it is tried again")
                 was_there_one = False
             if not was_there_one:
@@ -118,9 +119,15 @@ class Proofs:
         except NodeFailure as failure:
             return failure.condition.model_copy(update={"hint": _HINT})
         finally:
-            for name in row.services:
-                self._supervisor.rest(name)
+            self._send_to_sleep(row)
         return None
+
+    def _send_to_sleep(self, row: Unproven) -> None:
+        for name in row.services:
+            try:
+                self._supervisor.rest(name)
+            except DriverError as error:
+                _log.warning("%s was not sent to sleep, and will be once it is idle: %s", name, error.detail)
 
     def _raise_words_of(self, row: Unproven) -> Callable[[], None]:
         def raise_words() -> None:
