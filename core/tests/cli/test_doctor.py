@@ -89,9 +89,15 @@ def test_too_few_open_files_for_the_sites_are_named(settings: Settings, proc: Pa
     assert "LimitNOFILE=" in found.cure
 
 
+@ROOT
+def test_sites_that_share_memory_are_told(settings: Settings, proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_ALONE", ("/bin/false",))
+    assert "CAP_SYS_ADMIN" in only(bad(kernel.look(settings, 1, 128, proc=proc), "shared memory")).cure
+
+
 def test_the_real_kernel_is_understood_and_no_group_is_left(settings: Settings) -> None:
     parts = {finding.part for finding in kernel.look(settings, 1, 128)}
-    assert parts == {"kernel", "open files", "processes", "waiting connections", "limits of sites"}
+    assert parts == {"kernel", "open files", "processes", "waiting connections", "limits of sites", "shared memory"}
     groups = Enforcer(f"doctor {os.getpid()}")
     names = {folder.name for folder in groups._groups.values()}
     groups.close()

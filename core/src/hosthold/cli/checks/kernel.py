@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hosthold.cli.checks.finding import Finding, bad, well
+from hosthold.node.failure import NodeFailure
 from hosthold.node.limits import Enforcer
+from hosthold.node.probe import run_check
 from hosthold.node.process import LONGEST_BACKLOG
 from hosthold.settings import Settings
 from hosthold.types.node import Isolation
@@ -18,6 +20,7 @@ OWN_FILES = 256
 """Files that the node and its web server have open without any site."""
 FILES_PER_SITE = 3
 """A site's socket, and what is open while its program runs."""
+_ALONE = ("/usr/bin/unshare", "--ipc", "/bin/true")
 _KEPT_IN = "and keep it in /etc/sysctl.d/90-hosthold.conf"
 _CONTROLLERS = {"cpu_percent": "cpu", "memory_mb": "memory", "tasks": "pids"}
 
@@ -29,6 +32,7 @@ def look(settings: Settings, sites: int, tasks: int, *, proc: Path = Path("/proc
     yield from _processes(tasks, proc)
     yield from _backlog(proc)
     yield from _limits(settings)
+    yield from _shared_memory(settings)
 
 
 def _number(proc: Path, name: str) -> int | None:
@@ -97,9 +101,8 @@ def _backlog(proc: Path) -> Iterator[Finding]:
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
-    """Only a node that runs as root limits services, and systemd does it by itself."""
-    if settings.node_isolation is Isolation.none or settings.node.supervisor != "process" or os.geteuid() != 0:
-        yield well("limits of sites", "not the node's" if settings.node.supervisor != "process" else "not without root")
+    if reason := _leaves_it(settings):
+        yield well("limits of sites", reason)
         return
     enforcer = Enforcer(f"doctor {os.getpid()}")  # groups of its own: a running node may be about to use its own
     enforced = enforcer.enforced
@@ -115,3 +118,26 @@ def _limits(settings: Settings) -> Iterator[Finding]:
     else:
         without = "" if "io_weight" in enforced else ", and no share of a busy disk"
         yield well("limits of sites", f"processor, memory and processes{without}")
+
+
+def _shared_memory(settings: Settings) -> Iterator[Finding]:
+    if reason := _leaves_it(settings):
+        yield well("shared memory", reason)
+        return
+    try:
+        run_check("unshare", _ALONE)
+    except NodeFailure:
+        yield bad(
+            "shared memory",
+            "The kernel gives a site no shared memory of its own: what its PHP shares is open to all sites.",
+            "Start the node with CAP_SYS_ADMIN, on a kernel with CONFIG_IPC_NS; in a container, its host decides",
+        )
+    else:
+        yield well("shared memory", "each site has its own")
+
+
+def _leaves_it(settings: Settings) -> str:
+    """Why the node itself does nothing to keep services apart; empty if it does. systemd does it by itself."""
+    if settings.node.supervisor != "process":
+        return "not the node's"
+    return "not without root" if settings.node_isolation is Isolation.none or os.geteuid() != 0 else ""
