@@ -82,6 +82,7 @@ def _page(rows: Sequence[Sequence[Any]], parse: Callable[[Any], Any]) -> Respons
 async def _settled(_app: Starlette) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
     yield
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hosthold.errors import Unavailable
 from hosthold.node.apply import WAKES_AT_MOST
+from hosthold.node.proof import EACH_MS, FEW, turn_in_ms
 from hosthold.types.resource import Desired, Outcome, Probe, Service
 
 MANY = WAKES_AT_MOST + 2
@@ -126,3 +127,10 @@ def test_a_node_that_is_started_again_tries_what_is_left_and_forgets_what_is_gon
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert {f"s{number}.example.com" for number in others} <= set(answers.asked)
+
+
+def test_the_turn_of_a_subject_counts_the_pauses_of_a_long_queue() -> None:
+    assert turn_in_ms(0, FEW) == turn_in_ms(0, 10 * FEW), "the first one is tried at once in each"
+    assert turn_in_ms(200, FEW) == 200 * EACH_MS, "a short queue has no pauses"
+    assert turn_in_ms(200, 10 * FEW) > 10 * turn_in_ms(200, FEW), "a long queue has them from its beginning"
+    assert turn_in_ms(10 * FEW - 1, 10 * FEW) < turn_in_ms(9 * FEW, 10 * FEW) + FEW * EACH_MS, "and none at its end"

@@ -295,8 +295,9 @@ class _Batch:
             with self._machine.state.transaction():
                 self._remember([])
         worked = [subject for subject, outcome in self._outcomes.items() if outcome.condition is None]
+        waiting = self._machine.state.count_unproven()
         for subject, ahead in self._machine.state.ahead_of(worked).items():
-            turn = {"proven_in_ms": turn_in_ms(ahead)}
+            turn = {"proven_in_ms": turn_in_ms(ahead, waiting)}
             self._outcomes[subject] = self._outcomes[subject].model_copy(update=turn)
         return [self._outcomes[desired.subject] for desired in self._order.desired]
 

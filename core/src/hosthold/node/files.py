@@ -10,10 +10,9 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from hosthold.node.failure import NodeFailure
 from hosthold.node.identity import acting_as, synchronise
@@ -27,8 +26,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_LIMIT = 4 * 1_048_576
 
 
-@dataclass(frozen=True)
-class Observed:
+class Observed(NamedTuple):
     """What lies at a path now."""
 
     kind: Literal["directory", "file", "link", "other"]
@@ -225,29 +223,31 @@ class Tree:
     def create_at_home(self, owner: Owner, resources: Sequence[Directory | File]) -> None:
         """Make folders and seeds inside one home, with its owner's rights; what is there already stays as it is."""
         home = self.folder(self._home(resources[0].path))
-        with acting_as(owner):
-            for resource in resources:
-                self._create_at_home(home, resource)
-
-    def _create_at_home(self, home: int, resource: Directory | File) -> None:
-        folder = self._folder_at_home(home, resource.path.parent)
-        name = resource.path.rpartition("/")[2]
+        folders: dict[str, int] = {}
         try:
-            if isinstance(resource, File):
-                _write(folder, name, resource, flush=not self.is_lazy)
-            else:
-                os.mkdir(name, 0o700, dir_fd=folder)
-                made = os.open(name, _FOLDER, dir_fd=folder)
-                try:
-                    os.fchmod(made, resource.mode)
-                finally:
-                    os.close(made)
-            if not self.is_lazy:
-                os.fsync(folder)
-        except FileExistsError:
-            return
+            with acting_as(owner):
+                for resource in resources:
+                    path, _, name = resource.path.rpartition("/")
+                    if path not in folders:
+                        folders[path] = self._folder_at_home(home, path)
+                    with suppress(FileExistsError):
+                        self._create_at_home(folders[path], name, resource)
         finally:
-            os.close(folder)
+            for folder in folders.values():
+                os.close(folder)
+
+    def _create_at_home(self, folder: int, name: str, resource: Directory | File) -> None:
+        if isinstance(resource, File):
+            _write(folder, name, resource, flush=not self.is_lazy)
+        else:
+            os.mkdir(name, 0o700, dir_fd=folder)
+            made = os.open(name, _FOLDER, dir_fd=folder)
+            try:
+                os.fchmod(made, resource.mode)
+            finally:
+                os.close(made)
+        if not self.is_lazy:
+            os.fsync(folder)
 
     def remove_at_home(self, path: str, owner: Owner) -> None:
         """Remove a file or an empty folder inside a home, with the rights of its owner; a full folder stays."""
@@ -295,13 +295,16 @@ def _owner(uid: int, gid: int) -> Owner:
 
 def _write(folder: int, name: str, resource: File, *, flush: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, 0o600, dir_fd=folder), "wb", buffering=0) as file:
+    file = os.open(name, flags, 0o600, dir_fd=folder)
+    try:
         content = memoryview(resource.content.encode())
         while content:
-            content = content[file.write(content) or 0 :]
-        status = os.fstat(file.fileno())
+            content = content[os.write(file, content) :]
+        status = os.fstat(file)
         if (status.st_uid, status.st_gid) != (resource.owner.uid, resource.owner.gid):
-            os.fchown(file.fileno(), resource.owner.uid, resource.owner.gid)
-        os.fchmod(file.fileno(), resource.mode)
+            os.fchown(file, resource.owner.uid, resource.owner.gid)
+        os.fchmod(file, resource.mode)
         if flush:
-            os.fsync(file.fileno())
+            os.fsync(file)
+    finally:
+        os.close(file)

@@ -323,7 +323,7 @@ def bind_listener(path: str, owner: Owner, mode: int, kind: socket.SocketKind = 
     try:
         listener.bind(f"/proc/self/fd/{folder}/{temporary}")
         os.chown(temporary, owner.uid, owner.gid, dir_fd=folder, follow_symlinks=False)
-        Path(f"/proc/self/fd/{folder}/{temporary}").chmod(mode)
+        os.chmod(temporary, mode, dir_fd=folder)  # relative to the folder, which pathlib cannot
         listener.listen(LONGEST_BACKLOG)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:

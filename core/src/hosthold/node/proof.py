@@ -39,10 +39,10 @@ _HINT = "Mend what the message names, or look at the logs of the site. It is tri
 _log = logging.getLogger(__name__)
 
 
-def turn_in_ms(ahead: int) -> int:
-    """About when a subject will have been tried before which so many others are."""
-    without_pause = min(ahead, FEW)
-    return max(_SOONEST_MS, round((without_pause + (ahead - without_pause) / _SHARE) * EACH_MS))
+def turn_in_ms(ahead: int, waiting: int) -> int:
+    """About when a subject will have been tried before which so many others are, of all that wait."""
+    with_pauses = min(ahead, max(0, waiting - FEW))
+    return max(_SOONEST_MS, round((ahead - with_pauses + with_pauses / _SHARE) * EACH_MS))
 
 
 class Proofs:

@@ -79,6 +79,8 @@ class State:
         self._connection.executescript(_SCHEMA)
         self._owned: dict[str, dict[str, Owned]] = {}
         """What was read of the latest subjects since anybody's was written: an order looks three times."""
+        self._keepers: set[str] | None = None
+        """The subjects of which something is kept as somebody edited it: hardly any."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,6 +95,7 @@ class State:
             self._connection.execute("COMMIT")
         except BaseException:
             self._owned.clear()
+            self._keepers = None
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -108,11 +111,16 @@ class State:
 
     def kept_by(self, subject: str) -> dict[str, Owned]:
         """What of the subject stays as somebody edited it, by key: the resource meanwhile, the digest of what stays."""
+        if self._keepers is None:
+            self._keepers = {subject for (subject,) in self._connection.execute("SELECT DISTINCT subject FROM kept")}
+        if subject not in self._keepers:
+            return {}
         rows = self._connection.execute("SELECT key, body, digest FROM kept WHERE subject = ?", (subject,))
         return {key: Owned(_RESOURCE.validate_json(body), digest) for key, body, digest in rows}
 
     def keep(self, subject: str, resources: Mapping[str, Owned]) -> None:
         """Let these stay as somebody edited them, for as long as their declaration is the same."""
+        self._keepers = None
         self._connection.executemany(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)",
             [(key, subject, kept.resource.model_dump_json(), kept.digest) for key, kept in resources.items()],
@@ -120,6 +128,7 @@ class State:
 
     def keep_no_longer(self, keys: Iterable[str]) -> None:
         """Let nothing but the declaration count for these."""
+        self._keepers = None
         self._connection.executemany("DELETE FROM kept WHERE key = ?", [(key,) for key in keys])
 
     def owner_of(self, key: str) -> str | None:

@@ -16,7 +16,7 @@ from hosthold.db.repeat import repeated
 from hosthold.db.unit_of_work import Database, UnitOfWork
 from hosthold.errors import DriverError, HostholdError, Interrupted, QueueError, Unavailable
 from hosthold.reconcile.kind import Claim, Kind, NodeClient
-from hosthold.reconcile.retry import pause_ms, rest_ms
+from hosthold.reconcile.retry import look_at_ms, pause_ms
 from hosthold.types.identifier import new_identifier
 from hosthold.types.resource import Desired, NodeOrder, OrderAction, Outcome
 from hosthold.types.site import Condition, Phase
@@ -31,6 +31,8 @@ same, for its fence is higher and the node refuses the older order."""
 ORDER_LIFETIME = timedelta(seconds=25)
 BATCH = 200
 """Rows claimed at once: they share one order, one commit on the node, one reload."""
+FIRST_BATCH = 50
+"""Rows of the first order, which idle nodes wait for: the next one is made ready meanwhile."""
 DRIFTED = "Drifted"
 _KEEPS_READY = (DRIFTED, Unavailable.reason, "NoAnswer")
 """Findings of a mere look at what is as declared that do not tell that it stopped being so."""
@@ -75,15 +77,15 @@ class Loop:
 
     def run(self, kind: str) -> int:
         """Work off all rows of this kind that are due now, and say how many there were."""
-        first = self._made_ready(kind)
-        if len(first.claims) < BATCH:
+        first = self._made_ready(kind, FIRST_BATCH)
+        if len(first.claims) < FIRST_BATCH:
             return self._work_off(kind, first)
         with ThreadPoolExecutor(1, "loop") as beside:  # while a node works on one batch, the next one is made ready
             others = beside.submit(lambda: self._work_off(kind, self._made_ready(kind)))
             return self._work_off(kind, first) + others.result()
 
-    def _made_ready(self, kind: str) -> _Batch:
-        claims = self._claim(self._kinds[kind])
+    def _made_ready(self, kind: str, most: int = BATCH) -> _Batch:
+        claims = self._claim(self._kinds[kind], most)
         return _Batch(claims, *self._rendered(self._kinds[kind], claims))
 
     def _work_off(self, kind: str, batch: _Batch) -> int:
@@ -95,7 +97,7 @@ class Loop:
             batch = self._made_ready(kind)
         return handled
 
-    def _claim(self, kind: Kind[Any]) -> list[Claim[Any]]:
+    def _claim(self, kind: Kind[Any], most: int) -> list[Claim[Any]]:
         if self._is_stopping:
             return []
         model = kind.model
@@ -104,7 +106,7 @@ class Loop:
                 return []
         with self._database.write() as uow:
             now = uow.clock()
-            query = self._due(model, now).order_by(model.due_at).limit(BATCH).with_for_update(skip_locked=True)
+            query = self._due(model, now).order_by(model.due_at).limit(most).with_for_update(skip_locked=True)
             claims = []
             for row in uow.session.scalars(query):
                 try:
@@ -244,8 +246,9 @@ class Loop:
             row.phase = Phase.deleting if claim.deleting else Phase.failed
         if condition is None or (keeps_ready and condition.is_permanent):
             row.attempts = 0
-            rest = rest_ms(self._settings.look_seconds * 1000, self._random)
-            row.due_at = uow.clock() + min(rest, rest if outcome.proven_in_ms is None else outcome.proven_in_ms)
+            now = uow.clock()
+            look_at = look_at_ms(now, self._settings.look_seconds * 1000, self._random)
+            row.due_at = look_at if outcome.proven_in_ms is None else min(look_at, now + outcome.proven_in_ms)
         else:
             row.due_at = None if condition.is_permanent else uow.clock() + pause_ms(claim.attempts, self._random)
         kind.settled(uow, row, claim, outcome, previous)

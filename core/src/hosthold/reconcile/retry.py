@@ -14,6 +14,10 @@ def pause_ms(attempts: int, random: Random) -> int:
     return int(pause * random.uniform(0.8, 1.2))
 
 
-def rest_ms(every_ms: int, random: Random) -> int:
-    """Milliseconds until a settled row is looked at again, ± 30 %: sites made together are not checked together."""
-    return int(every_ms * random.uniform(0.7, 1.3))
+def look_at_ms(now: int, every_ms: int, random: Random) -> int:
+    """When a settled row is looked at again: after `every_ms` ± 30 %, for rows made together need not be seen together.
+
+    The moments lie a sixtieth of that apart, so that rows whose turns are close share one order to their node.
+    """
+    at, apart = now + int(every_ms * random.uniform(0.7, 1.3)), max(every_ms // 60, 1)
+    return at + -at % apart

@@ -7,7 +7,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
-from sqlalchemy import bindparam, select, union_all
+from sqlalchemy import bindparam, select
 
 from hosthold.db.unit_of_work import UnitOfWork
 from hosthold.errors import Conflict, FieldError, InvalidInput
@@ -83,6 +83,7 @@ class Claims:
         self._uow = uow
         self._taken: dict[str, str] = {}
         self._below: dict[str, set[str]] = {}
+        self._above: dict[str, str | None] = {}
 
     def claim(self, account_id: str, domains: Sequence[Domain], held: Sequence[str] = ()) -> None:
         """See that the account may take `domains`, of which its site holds `held` already.
@@ -114,13 +115,10 @@ class Claims:
 
     def _conflict(self, account_id: str, name: Domain) -> str:
         """Why the account cannot have the name; empty if it can."""
-        above = name.ancestors()
         start = reverse(name)
-        owners = {self._taken[other] for other in above if other in self._taken} | self._below.get(name, set())
+        found = self._uow.connection.execute(_AT_OR_BELOW, {"start": start, "end": start[:-1] + "/"})
+        owners = {self._holder(above) for above in name.ancestors()} | self._below.get(name, set())
         is_taken = name in self._taken
-        found = self._uow.session.execute(
-            _FAMILY, {"names": [str(name), *map(str, above)], "start": start, "end": start[:-1] + "/"}
-        )
         for taken, owner in found:
             if taken == name:
                 is_taken = True
@@ -128,7 +126,15 @@ class Claims:
                 owners.add(owner)
         if is_taken:
             return f"{name} is taken."
-        return f"{name} belongs together with a name of another account." if owners - {account_id} else ""
+        return f"{name} belongs together with a name of another account." if owners - {account_id, None} else ""
+
+    def _holder(self, name: str) -> str | None:
+        """The account that has exactly this name; looked up once, for many names lie below the same one."""
+        if name in self._taken:
+            return self._taken[name]
+        if name not in self._above:
+            self._above[name] = self._uow.connection.scalar(_AT, {"name": name})
+        return self._above[name]
 
 
 def reverse(name: str) -> str:
@@ -136,12 +142,12 @@ def reverse(name: str) -> str:
     return "".join(f"{label}." for label in reversed(name.split(".")))
 
 
-_NAMES = select(DomainNameRow.name, DomainNameRow.account_id)
-_FAMILY = union_all(
-    _NAMES.where(DomainNameRow.name.in_(bindparam("names", expanding=True))),
-    _NAMES.where(DomainNameRow.reversed > bindparam("start"), DomainNameRow.reversed < bindparam("end")),
+_names = DomainNameRow.__table__.c
+_AT = select(_names.account_id).where(_names.name == bindparam("name"))
+_AT_OR_BELOW = select(_names.name, _names.account_id).where(
+    _names.reversed >= bindparam("start"), _names.reversed < bindparam("end")
 )
-"""A name, those above it, and those below it: the slash follows the dot, which ends each label."""
+"""A name, and those below it: the slash follows the dot, which ends each label."""
 
 
 class DomainTaken(Conflict, InvalidInput):

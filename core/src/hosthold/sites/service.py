@@ -98,16 +98,15 @@ class Declaration:
         self._next_uid = _take_uids(uow, count)
         self._claims = Claims(uow)
         self._rows: list[SiteRow] = []
-        self._owners: dict[str | None, tuple[AccountRow, PackageRow]] = {}
+        self._owners: dict[str | None, tuple[AccountRow, PackageRow, Limits]] = {}
         self._held: dict[str, int] = {}
         self._nodes: dict[str, NodeRow] = {}
 
     def add(self, draft: SiteDraft) -> SiteRow:
         """One more site; raises what `declare` does."""
         uow = self._uow
-        account, package = self._owner(draft.account_id)
+        account, limits = self._owner(draft.account_id)
         node = self._node(draft.runtime.driver)
-        limits = Limits.model_validate(package.limits)
         domains = (draft.domain, *draft.aliases)
         self._claims.claim(account.id, domains)
         runtime = _runtime(uow, draft.runtime, limits, facts_of(node))
@@ -143,10 +142,11 @@ class Declaration:
         if self._rows:
             uow.ring("site", self._rows[0].id)
 
-    def _owner(self, account_id: str | None) -> tuple[AccountRow, PackageRow]:
+    def _owner(self, account_id: str | None) -> tuple[AccountRow, Limits]:
         if account_id not in self._owners:
-            self._owners[account_id] = _owner(self._uow, self._actor, account_id)
-        account, package = self._owners[account_id]
+            account, package = _owner(self._uow, self._actor, account_id)
+            self._owners[account_id] = account, package, Limits.model_validate(package.limits)
+        account, package, limits = self._owners[account_id]
         if account.id not in self._held:
             held = select(func.count()).select_from(SiteRow).where(SiteRow.account_id == account.id)
             self._held[account.id] = self._uow.session.scalar(held) or 0
@@ -155,7 +155,7 @@ class Declaration:
                 f"The package {package.name!r} has room for {package.max_sites} sites, and all are in use.",
                 hint="Delete a site that is no longer needed, or move to a larger package.",
             )
-        return account, package
+        return account, limits
 
     def _node(self, runtime: str) -> NodeRow:
         if runtime not in self._nodes:

@@ -34,6 +34,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 20)  # a request makes many small values, of which hardly one is in a cycle
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.platform.feed.close()
