@@ -135,6 +135,22 @@ def test_services_of_a_killed_node_are_adopted_and_strays_ended(node: Node) -> N
     assert [*Path(node.layout.sockets).iterdir()] == []
 
 
+def test_a_service_has_no_descriptor_of_the_node_but_its_socket(node: Node) -> None:
+    service = _echo(node)
+    supervisor = ProcessSupervisor(ProcessSettings(settle=0.5))
+    supervisor.attach(node, ())
+    forgotten = os.dup2(0, 200, inheritable=True)  # as a library leaves one behind
+    try:
+        supervisor.start(service)
+        descriptors = Path(f"/proc/{_ask(service)[1]}/fd")
+        inodes = [os.stat(descriptors / number).st_ino for number in ("1", "2")]
+        assert sorted(int(entry.name) for entry in descriptors.iterdir()) == [0, 1, 2, 3]
+        assert inodes[0] == inodes[1], "both are its log"
+    finally:
+        os.close(forgotten)
+        supervisor.end()
+
+
 def _environ(path: Path) -> bytes:
     try:
         return path.read_bytes()

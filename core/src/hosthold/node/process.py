@@ -24,6 +24,9 @@ from hosthold.types.node import Owner
 from hosthold.types.resource import Service
 
 _PIDFD_GETFD = 438
+_CLOSE_RANGE = 436
+_CLOSE_RANGE_CLOEXEC = 4
+_LAST_DESCRIPTOR = 0xFFFFFFFF
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWIPC = 0x08000000
 _SETPRIV = "/usr/bin/setpriv"
@@ -43,10 +46,16 @@ def check_machine() -> None:
             raise NotInstalled(f"{program} is missing.", hint=f"apt-get install {package}")
     try:
         os.close(os.pidfd_open(os.getpid()))
+        close_on_exec(_LAST_DESCRIPTOR)
     except OSError as error:
-        raise NotInstalled(f"The kernel has no process descriptors: {error}", hint="Use Linux 5.6 or newer.") from None
+        raise NotInstalled(f"The kernel lacks a system call: {error}", hint="Use Linux 5.11 or newer.") from None
     if status_of(os.getpid()) is None:
         raise Misconfigured("/proc cannot be read.", hint="Mount proc at /proc.")
+
+
+def close_on_exec(first: int) -> None:
+    """Have the kernel close all descriptors from this one on when the process starts another program."""
+    system_call(_CLOSE_RANGE, first, _LAST_DESCRIPTOR, _CLOSE_RANGE_CLOEXEC)
 
 
 class Output(NamedTuple):
@@ -147,7 +156,7 @@ def spawn(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=() if listener is None else (3,),
+            close_fds=False,  # one by one, thousands of them
             preexec_fn=_before_exec(listener, service),  # system calls, nothing else
         )
     finally:
@@ -163,6 +172,7 @@ def _before_exec(listener: socket.socket | None, service: Service) -> Callable[[
     tasks = None if service.limits is None or is_own else service.limits.tasks
 
     def act() -> None:
+        close_on_exec(3)
         if descriptor is not None:
             os.dup2(descriptor, 3, inheritable=True)
         if tasks is not None:
