@@ -143,7 +143,7 @@ def test_a_service_has_no_descriptor_of_the_node_but_its_socket(node: Node) -> N
     try:
         supervisor.start(service)
         descriptors = Path(f"/proc/{_ask(service)[1]}/fd")
-        inodes = [os.stat(descriptors / number).st_ino for number in ("1", "2")]
+        inodes = [(descriptors / number).stat().st_ino for number in ("1", "2")]
         assert sorted(int(entry.name) for entry in descriptors.iterdir()) == [0, 1, 2, 3]
         assert inodes[0] == inodes[1], "both are its log"
     finally:
