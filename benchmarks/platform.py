@@ -96,6 +96,17 @@ class Platform:
         """The number of a process that was started."""
         return self._processes[name].pid
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Web, worker and node stopped meanwhile, as SIGSTOP does it; sites are served on."""
+        for process in self._processes.values():
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in self._processes.values():
+                process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End all processes in good order; a worker that has orders left to wait for is killed, as it may be."""
         self._connection.close()

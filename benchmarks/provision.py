@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     counts = [int(count) for count in options.sites.split(",")]
     found: dict[str, Any] = {}
     rates: dict[str, float] = {}
+    beside: dict[str, float] = {}
     with temporary_platform() as platform:
         platform.start("node", "worker", "web")
         package = platform.post("/packages", {"name": "Bench", "max_sites": 1_000_000})
@@ -81,7 +82,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "programs_started": started.programs(uid),
                 "phases_p50_ms": {name: round(median([one[name] for one in phases]) * 1000, 1) for name in phases[0]},
             }
-            rates[str(count)] = scale.requests_per_second(platform, busiest, options.seconds)
+            rate, ratio = scale.beside_the_platform(platform, busiest, options.seconds, options.rounds)
+            rates[str(count)], beside[str(count)] = round(rate), round(ratio, 3)
             say(f"{count} sites: {found[str(count)]}, {rates[str(count)]:.0f} requests/s")
         platform.until("all to sleep", lambda: _asleep(platform) or None, 1.0)
         idle = scale.memory_mb(platform) - empty
@@ -96,6 +98,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "bulk_limit_sites_per_s": round(bulk_limit, 1),
         "idle_mb": round(idle, 1),
         "rps_one_site": rates,
+        "rps_to_platform_standing_still": beside,
         "rps_shared_to_own_block": round(shared, 3),
         "certificate_served_ms": round(certificate, 2),
         "runs": options.runs,

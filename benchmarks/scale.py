@@ -87,6 +87,25 @@ def memory_mb(platform: Platform) -> float:
     return total / 1024
 
 
+def beside_the_platform(platform: Platform, site: dict[str, str], seconds: int, rounds: int) -> tuple[float, float]:
+    """Requests a second for a small file of one site, and their ratio to those while web, worker and node stand still.
+
+    Both are asked in turn, for the machine changes more from minute to minute than the platform can take from it.
+    """
+    found, ratios = [], []
+    for number in range(rounds):
+        rates = {}
+        for stands_still in (True, False) if number % 2 else (False, True):
+            if stands_still:
+                with platform.standing_still():
+                    rates[stands_still] = requests_per_second(platform, site, seconds)
+            else:
+                rates[stands_still] = requests_per_second(platform, site, seconds)
+        found.append(rates[False])
+        ratios.append(rates[False] / rates[True])
+    return median(found), median(ratios)
+
+
 def requests_per_second(platform: Platform, site: dict[str, str], seconds: int) -> float:
     """Requests for a small file of one site."""
     name = site["name"]
