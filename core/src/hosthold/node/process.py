@@ -174,7 +174,8 @@ def _before_exec(listener: socket.socket | None, service: Service) -> Callable[[
     def act() -> None:
         close_on_exec(3)
         if descriptor is not None:
-            os.dup2(descriptor, 3, inheritable=True)
+            os.dup2(descriptor, 3)
+            os.set_inheritable(3, True)  # also if it was that number already
         if tasks is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))
         if not is_own:
