@@ -6,7 +6,6 @@ Run as a process of its own by `api.py`: `python -m benchmarks.bare PORT DATABAS
 from __future__ import annotations
 
 import base64
-import gc
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -18,6 +17,7 @@ import orjson
 import psycopg
 import psycopg.types.json
 import uvicorn
+from hosthold.garbage import search_seldom
 from sqlalchemy import make_url
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -80,9 +80,7 @@ def _page(rows: Sequence[Sequence[Any]], parse: Callable[[Any], Any]) -> Respons
 
 @asynccontextmanager
 async def _settled(_app: Starlette) -> AsyncIterator[None]:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    search_seldom()
     yield
 
 

@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What can be chosen on the command line."""
     parser.add_argument("--sites", default="10,300", help="how many sites exist already, such as 10,300 (the default)")
     parser.add_argument("--bulk", type=int, default=1000, help="how many sites are made at once at the end (1000)")
-    parser.add_argument("--seconds", type=int, default=5, help="for how long one site is asked (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="for how long one site is asked at a time (3)")
     parser.add_argument("--rounds", type=int, default=6, help="how often two ways are asked in turn (6)")
     parser.add_argument("--runs", type=int, default=30, help="how many sites are brought up at each number (30)")
 

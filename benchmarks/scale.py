@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from hosthold.db.unit_of_work import Database
@@ -96,10 +97,7 @@ def beside_the_platform(platform: Platform, site: dict[str, str], seconds: int, 
     for number in range(rounds):
         rates = {}
         for stands_still in (True, False) if number % 2 else (False, True):
-            if stands_still:
-                with platform.standing_still():
-                    rates[stands_still] = requests_per_second(platform, site, seconds)
-            else:
+            with platform.standing_still() if stands_still else nullcontext():
                 rates[stands_still] = requests_per_second(platform, site, seconds)
         found.append(rates[False])
         ratios.append(rates[False] / rates[True])

@@ -231,6 +231,14 @@ def test_a_change_frees_the_names_it_drops_and_takes_the_new_ones(world: World) 
     assert declare(world, world.alice, "www.alice.test").phase == "pending"
 
 
+def test_a_name_that_is_given_up_can_be_taken_in_the_same_transaction(world: World) -> None:
+    site = declare(world, world.alice, "alice.test", aliases=["www.alice.test"])
+    with world.database.write() as uow:
+        service.change(uow, world.alice, site.id, SiteChange.model_validate({"aliases": []}), None)
+        row = service.declare(uow, world.alice, SiteDraft.model_validate({"domain": "www.alice.test"}))
+        assert row.domains == ["www.alice.test"]
+
+
 def test_a_change_that_changes_nothing_leaves_the_generation(world: World) -> None:
     site = declare(world, world.alice, "alice.test")
     with world.database.write() as uow:

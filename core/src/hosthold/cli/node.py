@@ -9,7 +9,8 @@ import structlog
 
 from hosthold.cli.context import Context, pass_context
 from hosthold.cli.local_node import local_agent
-from hosthold.cli.process import keep_what_is_loaded, set_up_logging, stop_on_signals
+from hosthold.cli.process import set_up_logging, stop_on_signals
+from hosthold.garbage import search_seldom
 from hosthold.node.nss import ask_few_sources
 from hosthold.work.node_orders import NodeQueueServer
 
@@ -30,7 +31,7 @@ def node(context: Context, end_services: bool) -> None:
     agent = local_agent(context.settings, context.registry)
     server = NodeQueueServer(context.settings, agent.handle)
     agent.start()
-    keep_what_is_loaded()
+    search_seldom()
     log.info("node started", node=context.settings.node.name, isolation=context.settings.node_isolation)
     try:
         server.run(stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -56,13 +55,3 @@ def stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGTERM, request_stop)
     signal.signal(signal.SIGINT, request_stop)
     return stop
-
-
-def keep_what_is_loaded() -> None:
-    """Leave what the process has made so far out of all later searches for garbage: it lives as long as the process.
-
-    The searches become rarer, too: an order of many sites makes many small values, of which hardly one is in a cycle.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from hosthold.cli.context import Context, pass_context
-from hosthold.cli.process import keep_what_is_loaded, set_up_logging, stop_on_signals
+from hosthold.cli.process import set_up_logging, stop_on_signals
 from hosthold.cli.store import open_database
 from hosthold.drift.jobs import operation_handlers as drift_handlers
+from hosthold.garbage import search_seldom
 from hosthold.jobs import core_jobs
 from hosthold.nodes.jobs import NodeKind
 from hosthold.reconcile.loop import Loop
@@ -30,6 +31,6 @@ def worker(context: Context) -> None:
         handlers = {**operation_handlers(database, nodes), **drift_handlers(database, nodes)}
         operations = Operations(database, handlers)
         schedule = Schedule(database, context.registry, core_jobs(database, nodes))
-        keep_what_is_loaded()
+        search_seldom()
         Worker(database, context.registry, loop, operations, schedule, context.settings).run(stop)
     nodes.close()

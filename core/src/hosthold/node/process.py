@@ -48,7 +48,10 @@ def check_machine() -> None:
         os.close(os.pidfd_open(os.getpid()))
         close_on_exec(_LAST_DESCRIPTOR)
     except OSError as error:
-        raise NotInstalled(f"The kernel lacks a system call: {error}", hint="Use Linux 5.11 or newer.") from None
+        raise NotInstalled(
+            f"The kernel lacks a system call, or does not let it be made: {error}",
+            hint="Use Linux 5.11 or newer; in a container, one that lets pidfd_open and close_range be called.",
+        ) from None
     if status_of(os.getpid()) is None:
         raise Misconfigured("/proc cannot be read.", hint="Mount proc at /proc.")
 
@@ -156,7 +159,7 @@ def spawn(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            close_fds=False,  # one by one, thousands of them
+            close_fds=False,  # that would be one by one, of thousands: the kernel does it, see `_before_exec`
             preexec_fn=_before_exec(listener, service),  # system calls, nothing else
         )
     finally:

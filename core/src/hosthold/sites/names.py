@@ -83,7 +83,7 @@ class Claims:
         self._uow = uow
         self._taken: dict[str, str] = {}
         self._below: dict[str, set[str]] = {}
-        self._above: dict[str, str | None] = {}
+        self._holders: dict[str, str | None] = {}
 
     def claim(self, account_id: str, domains: Sequence[Domain], held: Sequence[str] = ()) -> None:
         """See that the account may take `domains`, of which its site holds `held` already.
@@ -132,9 +132,9 @@ class Claims:
         """The account that has exactly this name; looked up once, for many names lie below the same one."""
         if name in self._taken:
             return self._taken[name]
-        if name not in self._above:
-            self._above[name] = self._uow.connection.scalar(_AT, {"name": name})
-        return self._above[name]
+        if name not in self._holders:
+            self._holders[name] = self._uow.connection.scalar(_AT, {"name": name})
+        return self._holders[name]
 
 
 def reverse(name: str) -> str:
@@ -142,10 +142,10 @@ def reverse(name: str) -> str:
     return "".join(f"{label}." for label in reversed(name.split(".")))
 
 
-_names = DomainNameRow.__table__.c
-_AT = select(_names.account_id).where(_names.name == bindparam("name"))
-_AT_OR_BELOW = select(_names.name, _names.account_id).where(
-    _names.reversed >= bindparam("start"), _names.reversed < bindparam("end")
+_COLUMNS = DomainNameRow.__table__.c
+_AT = select(_COLUMNS.account_id).where(_COLUMNS.name == bindparam("name"))
+_AT_OR_BELOW = select(_COLUMNS.name, _COLUMNS.account_id).where(
+    _COLUMNS.reversed >= bindparam("start"), _COLUMNS.reversed < bindparam("end")
 )
 """A name, and those below it: the slash follows the dot, which ends each label."""
 

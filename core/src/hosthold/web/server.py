@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from hosthold.garbage import search_seldom
 from hosthold.settings import WebSettings
 from hosthold.web.application import Application, ASGIApp
 
@@ -30,11 +30,9 @@ class _Server(uvicorn.Server):
         self._application = application
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take what was made at start out of the collector's sight: a full collection would pause all requests."""
+        """Begin, with all that was made at start out of the sight of searches for garbage, which pause all requests."""
         await super().startup(sockets)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)  # a request makes many small values, of which hardly one is in a cycle
+        search_seldom()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._application.platform.feed.close()
