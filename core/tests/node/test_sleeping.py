@@ -69,6 +69,29 @@ def test_a_service_that_was_woken_to_be_tried_sleeps_again_at_once_and_answers_w
     supervisor.rest("nobody")
 
 
+def test_a_supervisor_that_ends_while_a_service_falls_asleep_ends_everything(node: Node) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    class Slow(ProcessSupervisor):
+        def _end_escaped(self, service: Service) -> None:
+            begun.set()
+            may_go_on.wait(10)
+            super()._end_escaped(service)
+
+    supervisor = Slow(ProcessSettings(settle=0.5))
+    supervisor.attach(node, ())
+    service, other = _service(node, idle=600), _service(node, name="other", idle=600)
+    supervisor.start(service)
+    supervisor.start(other)
+    processes = [pid_of(service), pid_of(other)]
+    supervisor.rest("sleeper")
+    assert begun.wait(10)
+    threading.Timer(0.2, may_go_on.set).start()
+    supervisor.end()
+    assert not any(is_alive(pid) for pid in processes)
+    assert [*Path(node.layout.sockets).iterdir()] == []
+
+
 def test_no_connection_is_lost_however_often_the_service_falls_asleep(
     node: Node, supervisor: ProcessSupervisor
 ) -> None:

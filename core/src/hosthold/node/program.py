@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,6 +43,20 @@ class Program:
     idle_since: float | None = None
     is_leaving: bool = False
     """Whether it was told to end because it had nothing to do."""
+
+    @classmethod
+    def start(cls, service: Service, marks: dict[str, str], folder: str, listener: socket.socket | None) -> Program:
+        """A new process of the service; `folder` is where it works and where its output goes, if it has no log.
+
+        Raises `OSError`.
+        """
+        output = process.open_output(service.log or f"{folder}/output", service.owner)
+        try:
+            pid = process.spawn(service, marks, folder, output.descriptor, listener)
+            return cls(service, pid, os.pidfd_open(pid), output)
+        except BaseException:
+            os.close(output.descriptor)
+            raise
 
     @property
     def has_ended(self) -> bool:
@@ -96,10 +111,9 @@ class Program:
             process.has_ended(self.pidfd, seconds)
         process.kill_session(self.pid)
         process.reap(self.pid)
-        self.let_go()
 
     def let_go(self) -> None:
-        """Close its descriptors; it runs on."""
+        """Close its descriptors, whose numbers may mean others then: nobody may find it any more. It is not ended."""
         os.close(self.pidfd)
         if self.output is not None:
             os.close(self.output.descriptor)

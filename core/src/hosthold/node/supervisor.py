@@ -257,22 +257,16 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         """A new process of the service."""
         try:
             folder = self._records.folder(service.name)
-            output = process.open_output(service.log or f"{folder}/output", service.owner)
-            try:
-                listener = None if service.socket is None else self._listeners.get(service.name, service.socket)
-                mark = self._records.mark(service.name)
-                pid = process.spawn(service, mark, folder, output.descriptor, listener)
-                program = Program(service, pid, os.pidfd_open(pid), output)
-            except BaseException:
-                os.close(output.descriptor)
-                raise
+            listener = None if service.socket is None else self._listeners.get(service.name, service.socket)
+            program = Program.start(service, self._records.mark(service.name), folder, listener)
         except OSError as error:
             raise not_started(error) from error
         try:
-            self._records.write(service, pid)
-            self._enforcer.enforce(service, pid)
+            self._records.write(service, program.pid)
+            self._enforcer.enforce(service, program.pid)
         except OSError as error:
             program.end(0)
+            program.let_go()
             raise not_started(error) from error
         return program
 
@@ -290,8 +284,10 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         self._records.remove(name)
 
     def _end(self, program: Program) -> None:
+        """End a program that nobody finds among those that run."""
         self._watch.forget(program.pidfd)
         program.end(self.settings.stop)
+        program.let_go()
 
     def _end_escaped(self, service: Service) -> None:
         """End what a stopped service's user runs in other sessions, unless another service is the same user's."""
@@ -325,13 +321,15 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         """
         name, lived, words = running.service.name, time.monotonic() - running.started, running.last_words
         try:
-            self._end(running)
+            self._watch.forget(running.pidfd)
+            running.end(self.settings.stop)
             self._end_escaped(running.service)
             self._enforcer.remove(name)
         except Exception:
             _log.exception("%s could not be cleaned up after", name)
         with self._lock:
             del self._cleaning[name], self._running[name]
+            running.let_go()
             self._records.remove(name)
             if name not in self._declared:
                 return
