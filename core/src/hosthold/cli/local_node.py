@@ -97,9 +97,12 @@ def runtime_versions(registry: PluginRegistry) -> dict[str, tuple[str, ...]]:
 
 
 def free_uid(accounts_directory: AbsolutePath, first: int) -> int:
-    """Where a new platform's Unix numbers may begin: above every one that the machine's accounts files already hold."""
-    file = Path(accounts_directory) / "passwd"
-    if not file.is_file():
-        return first
-    used = [int(line.split(":")[2]) for line in file.read_text().splitlines() if line.count(":") >= 6]
-    return max([first - 1, *used]) + 1
+    """Where a new platform's Unix numbers may begin: above every one that the machine's accounts files already hold.
+
+    Groups count too: the node gives an account a group of its own number, and finds a number taken that either has.
+    """
+    used = [first - 1]
+    for file in (Path(accounts_directory) / "passwd", Path(accounts_directory) / "group"):
+        if file.is_file():
+            used += [int(line.split(":")[2]) for line in file.read_text().splitlines() if line.count(":") >= 3]
+    return max(used) + 1
