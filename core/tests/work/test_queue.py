@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hosthold.errors import Misconfigured
 from hosthold.settings import Settings
+from hosthold.work import queue as queue_module
 from hosthold.work.doorbell import ring_task
 from hosthold.work.keys import Keyring, key_file, make_key
 from hosthold.work.queue import WORKER, Queue, open_queue
@@ -63,35 +64,39 @@ def test_messages_arrive_in_order_and_once(queue: Queue, producer: Queue) -> Non
     assert taken(queue) == ["a", "b", "c"]
 
 
-def test_a_waiting_reader_is_woken_at_once(queue: Queue, producer: Queue) -> None:
+@pytest.fixture
+def patient_queue(queue_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+    """A queue whose readers look by themselves only when the test has long failed."""
+    monkeypatch.setattr(queue_module, "READ_TIMEOUT", 60.0)
+    opened = open_queue(queue_settings, WORKER, Keyring.load(key_file(queue_settings, WORKER)))
+    ring_task(opened, hear)
+    yield opened
+    opened.storage.close()
+
+
+def test_a_waiting_reader_is_woken(patient_queue: Queue, producer: Queue) -> None:
     ring = ring_task(producer, hear)
-    queue.dequeue()
-    delays = []
-    for _ in range(5):
-        arrived: list[float] = []
-        reader = threading.Thread(target=lambda at=arrived: (queue.dequeue(), at.append(time.perf_counter())))
+    for key in "abcde":
+        got: list[str] = []
+        reader = threading.Thread(target=lambda at=got: at.append(patient_queue.dequeue().kwargs["key"]))
         reader.start()
         time.sleep(0.05)
-        rung_at = time.perf_counter()
-        ring(kind="site", key="a")
-        reader.join()
-        delays.append(arrived[0] - rung_at)
-    assert sorted(delays)[2] < 0.05
+        ring(kind="site", key=key)
+        reader.join(20)
+        assert got == [key]
 
 
-def test_every_waiting_reader_gets_its_message(queue: Queue, producer: Queue) -> None:
+def test_every_waiting_reader_gets_its_message(patient_queue: Queue, producer: Queue) -> None:
     ring = ring_task(producer, hear)
     got: list[str] = []
-    begun = time.perf_counter()
-    readers = [threading.Thread(target=lambda: got.append(queue.dequeue().kwargs["key"])) for _ in range(3)]
+    readers = [threading.Thread(target=lambda: got.append(patient_queue.dequeue().kwargs["key"])) for _ in range(3)]
     for reader in readers:
         reader.start()
     for key in "abc":
         ring(kind="site", key=key)
     for reader in readers:
-        reader.join()
+        reader.join(20)
     assert sorted(got) == ["a", "b", "c"]
-    assert time.perf_counter() - begun < 0.5
 
 
 def test_s06_forged_messages_are_dropped_with_a_security_event_and_the_next_is_read(
