@@ -106,12 +106,13 @@ class Listeners:
         return True
 
     def drop(self, name: str) -> None:
-        """Unbind the service's socket, if it has one."""
-        held = self._held.pop(name, None)
+        """Unbind the service's socket, if it has one. Raises `OSError` if that fails; then it is held still."""
+        held = self._held.get(name)
         if held is not None:
             key, listener = held
-            listener.close()
             Path(key.partition(" ")[0]).unlink(missing_ok=True)
+            del self._held[name]
+            listener.close()
             self._tell("drop", [_key(name, key)])
 
     def descriptor(self, name: str) -> int | None:

@@ -151,3 +151,10 @@ class Failures:
 def not_started(error: OSError) -> Unavailable:
     """What the operating system said about a program that could not be started, as an error."""
     return Unavailable(f"It cannot be started: {error}", hint="Look at the paths that it names.")
+
+
+def not_done(name: str, error: OSError) -> Unavailable:
+    """What the operating system refused while something was done with a service, as an error."""
+    return Unavailable(
+        f"The node cannot do what {name} needs: {error}", hint="Look whether its disk is full or fails, and try again."
+    )

@@ -20,7 +20,7 @@ from hosthold.errors import DriverError, Unavailable
 from hosthold.node import process
 from hosthold.node.limits import Enforcer
 from hosthold.node.listeners import Listeners, remove_undeclared_sockets
-from hosthold.node.program import LONGEST_PAUSE, Failures, ProcessSettings, Program, not_started
+from hosthold.node.program import LONGEST_PAUSE, Failures, ProcessSettings, Program, not_done, not_started
 from hosthold.node.record import Records, end_strays
 from hosthold.node.watch import Watch
 from hosthold.types.node import Node
@@ -132,9 +132,9 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
     def stop(self, name: str) -> None:
         with self._undisturbed(name):
             service = self._service(name)
+            self._discard(name)  # first: what this cannot remove stays declared, and is tried again
             self._declared.pop(name, None)
             running = self._running.pop(name, None)
-            self._discard(name)
         if running is not None:
             self._end(running)
         if service is not None and (running is not None or service.idle_seconds is not None):
@@ -186,12 +186,15 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
 
     @contextmanager
     def _undisturbed(self, name: str) -> Iterator[None]:
-        """The lock, at a moment when nobody cleans up after the service."""
+        """The lock, at a moment when nobody cleans up after the service. Raises `Unavailable` for an `OSError`."""
         while True:
             with self._lock:
                 cleaning = self._cleaning.get(name)
                 if cleaning is None:
-                    yield
+                    try:
+                        yield
+                    except OSError as error:
+                        raise not_done(name, error) from error
                     return
             cleaning.result()
 
@@ -206,7 +209,6 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         return None if declared is None else Service.model_validate_json(declared)
 
     def _sleeps(self, name: str) -> bool:
-        """Whether the service is one that sleeps when it has nothing to do."""
         return '"idle_seconds":null' not in self._declared.get(name, '"idle_seconds":null')
 
     def _listen(self, name: str) -> None:

@@ -64,6 +64,12 @@ class PluginRegistry:
                 return record
         raise NotFound(f"There is no {kind.replace(':', ' ')} {name}.")
 
+    def loaded(self, name: str) -> LoadedPlugin:
+        """A plugin whose hooks are called. Raises `NotFound` if it is not among them."""
+        if name not in self._plugins:
+            raise NotFound(f"There is no plugin {name} that is loaded.")
+        return self._plugins[name]
+
     def implementing(self, hook_name: str) -> tuple[str, ...]:
         """Names of the loaded plugins that implement a hook, in order. Raises `KeyError` if there is no such hook."""
         return self._implementing[hook_name]
