@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hosthold_sdk import Isolation, Listen, Node, NodeLayout, Owner
-from hosthold_sdk.testing.supervisor import SupervisorConformance
+from hosthold_sdk.testing.conformance import SupervisorProgramConformance
 from hosthold_supervisor_systemd.driver import SystemdSupervisor
-from hosthold_supervisor_systemd.settings import SystemdSettings
 
 FIRST_UID = 70_000
 USERS = 4
@@ -25,24 +25,22 @@ def _users() -> None:
             groups.write(f"u{number}:x:{number}:\n")
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
-    layout = NodeLayout(state="/var/lib/conformance", run="/var/lib/conformance/run")
-    Path(layout.sockets).mkdir(parents=True)
-    root = Owner(uid=0, gid=0)
-    yield Node(
-        name="n1", layout=layout, listen=Listen(), isolation=Isolation.unix_user, root=root, web=root, web_user="root"
-    )
-    assert not any(Path(layout.state, "services").iterdir())
-    shutil.rmtree(layout.state)
-
-
-@pytest.fixture
-def driver() -> SystemdSupervisor:
-    made = SystemdSupervisor(SystemdSettings(settle=0.5, stop=2))
-    made.check()
-    return made
-
-
-class TestSystemdSupervisor(SupervisorConformance):
+class TestSystemdSupervisor(SupervisorProgramConformance):
+    driver_class = SystemdSupervisor
+    settings: ClassVar[Mapping[str, object]] = {"settle": 0.5, "stop": 2}
     first_uid = FIRST_UID
+
+    @pytest.fixture
+    def node(self) -> Iterator[Node]:
+        layout = NodeLayout(state="/var/lib/conformance", run="/var/lib/conformance/run")
+        Path(layout.sockets).mkdir(parents=True)
+        root = Owner(uid=0, gid=0)
+        yield Node(
+            name="n1", layout=layout, listen=Listen(), isolation=Isolation.unix_user, root=root, web=root,
+            web_user="root",
+        )  # fmt: skip
+        assert not any(Path(layout.state, "services").iterdir())
+        shutil.rmtree(layout.state)
+
+    def test_this_is_a_machine_that_systemd_runs(self) -> None:
+        self.make().check()

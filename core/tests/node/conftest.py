@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosthold.drivers.base import DriverSettings
 from hosthold.drivers.supervisor import SupervisorDriver
-from hosthold.errors import Unavailable
 from hosthold.node.agent import NodeAgent
 from hosthold.node.policy import Policy
 from hosthold.node.program import ProcessSettings
@@ -37,54 +35,11 @@ from hosthold.types.resource import (
 )
 from hosthold.types.site import Site
 from hosthold.types.text import AbsolutePath, UnixName
+from hosthold_sdk.testing.fakes import FakeSupervisor
 
 from core.tests.node.numbers import FIRST
 
 PROGRAM = "/bin/sleep"
-
-
-class MemorySupervisor(SupervisorDriver[DriverSettings]):
-    """Services in a dictionary; `refuse` names those that do not start."""
-
-    def __init__(self) -> None:
-        super().__init__(DriverSettings())
-        self.services: dict[str, Service] = {}
-        self.refuse: set[str] = set()
-        self.calls: list[tuple[str, str]] = []
-
-    def attach(self, node: Node, services: tuple[Service, ...]) -> None:
-        self.services = {service.name: service for service in services}
-
-    def start(self, service: Service) -> None:
-        self.calls.append(("start", service.name))
-        if service.name in self.refuse:
-            raise Unavailable("[emerg] it cannot start", hint="mend it")
-        self.services[service.name] = service
-
-    def reload(self, name: str) -> None:
-        self.calls.append(("reload", name))
-
-    def restart(self, name: str) -> None:
-        self.calls.append(("restart", name))
-
-    def stop(self, name: str) -> None:
-        self.calls.append(("stop", name))
-        self.services.pop(name, None)
-
-    def wake(self, name: str) -> None:
-        self.calls.append(("wake", name))
-
-    def known(self, names: Iterable[str]) -> dict[str, Service]:
-        return {name: self.services[name] for name in names if name in self.services}
-
-    def failures(self) -> dict[str, str]:
-        return {}
-
-    def close(self) -> None:
-        self.services.clear()
-
-    def end(self) -> None:
-        self.services.clear()
 
 
 @dataclass
@@ -93,7 +48,7 @@ class World:
 
     place: Path
     isolation: Isolation
-    supervisor: SupervisorDriver[Any] = field(default_factory=MemorySupervisor)
+    supervisor: SupervisorDriver[Any] = field(default_factory=FakeSupervisor)
     port: int = 9
     checks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     own: dict[str, Resource] = field(default_factory=dict)

@@ -171,14 +171,14 @@ def test_r39_what_is_not_ours_is_refused_with_an_explanation(world: Any, kind: s
 
 def test_a_service_that_does_not_start_undoes_everything(world: Any) -> None:
     before = world.files()
-    world.supervisor.refuse.add("run-s1")
+    world.supervisor.refused.add("run-s1")
     outcome = world.apply(world.site(1))
     assert outcome.condition is not None
     assert outcome.condition.reason == "ServiceFailed"
     assert "it cannot start" in outcome.condition.message
     assert world.files() == before
     assert world.supervisor.services == {}
-    world.supervisor.refuse.clear()
+    world.supervisor.refused.clear()
     assert world.apply(world.site(1)).condition is None
 
 
@@ -189,7 +189,7 @@ def test_a_failed_change_leaves_the_former_state(world: Any) -> None:
     resources = _with(resources, "s1.example.com", target=world.layout.site("s1").child("logs"))
     resources = [item for item in resources if item.key != f"path:{world.layout.logs('s1')}"]
     failing = Service(name="extra-s1", command=("/bin/sleep", "1"), owner=world.owner(1))
-    world.supervisor.refuse.add("extra-s1")
+    world.supervisor.refused.add("extra-s1")
     outcome = world.apply(world.desired(f"site:{1:032x}", *resources, failing))
     assert outcome.condition is not None
     assert world.files() == before
@@ -197,7 +197,7 @@ def test_a_failed_change_leaves_the_former_state(world: Any) -> None:
 
 
 def test_one_bad_site_fails_alone_and_the_others_are_applied(world: Any) -> None:
-    world.supervisor.refuse.add("run-s3")
+    world.supervisor.refused.add("run-s3")
     reply = world.handle(*(world.site(number) for number in range(1, 6)))
     failed = [outcome.subject for outcome in reply.outcomes if outcome.condition is not None]
     assert failed == [f"site:{3:032x}"]

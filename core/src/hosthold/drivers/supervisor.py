@@ -14,7 +14,7 @@ from hosthold.types.resource import Service
 class SupervisorDriver(Driver[S]):
     """Keeps services running. Every method has an effect, may be repeated, and raises only `DriverError`.
 
-    `SupervisorConformance` in `hosthold_sdk.testing.supervisor` tests what is said here.
+    `SupervisorProgramConformance` in `hosthold_sdk.testing.conformance` tests what is said here.
     """
 
     kind: ClassVar[str] = "supervisor"

@@ -1,7 +1,6 @@
-"""What every supervisor driver must do, as tests: subclass `SupervisorConformance` and give it two fixtures.
+"""What every supervisor driver that runs programs must do, as tests with real programs.
 
-`node` is a node whose folders are there; `driver` is the driver, attached to nothing. Real programs are started, as
-users whose numbers begin at `first_uid`.
+They run as users whose numbers begin at `first_uid`, if the tests run as root.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hosthold_sdk import Node, Owner, Service, SupervisorDriver, Unavailable, UnixSocket
-from hosthold_sdk.testing.program import PYTHON, SERVER, ask, asking, is_alive, pid_of, until
+from hosthold_sdk import Node, Service, SupervisorDriver, Unavailable
+from hosthold_sdk.testing.conformance.supervisor import SupervisorConformance
+from hosthold_sdk.testing.program import PYTHON, ask, asking, is_alive, pid_of, until
 
 _FAILING = (PYTHON, "-S", "-c", "raise SystemExit('There is no such thing')")
 _HOLDER = """
@@ -37,37 +37,11 @@ time.sleep(600)
 """
 
 
-class SupervisorConformance:
-    """The behaviour that the node relies on."""
+class SupervisorProgramConformance(SupervisorConformance):
+    """The behaviour that the node, the sites and their visitors rely on."""
 
-    first_uid: ClassVar[int]
     more_variables: ClassVar[frozenset[str]] = frozenset()
     """What programs find in their environment besides what was declared, `LANG` and `PATH`."""
-
-    def service(self, node: Node, version: str = "one", *, name: str = "server", **changes: Any) -> Service:
-        """A service that answers with what it is; always awake."""
-        return Service(
-            name=name,
-            command=(PYTHON, "-S", "-c", SERVER, version),
-            owner=self.user(node),
-            socket=UnixSocket(path=node.layout.sockets.child(f"{name}.sock"), owner=node.root, mode=0o600),
-        ).model_copy(update=changes)
-
-    def sleeper(self, node: Node, version: str = "one", *, idle_seconds: int = 1, **changes: Any) -> Service:
-        """A service that answers with what it is, and sleeps otherwise."""
-        return self.service(node, version, idle_seconds=idle_seconds, **changes)
-
-    def user(self, node: Node, number: int = 0) -> Owner:
-        """One of the users whom services run as."""
-        return node.owner_of(self.first_uid + number)
-
-    @pytest.fixture
-    def supervisor(self, node: Node, driver: SupervisorDriver[Any]) -> Iterator[SupervisorDriver[Any]]:
-        """The driver, attached to a node without services; it leaves nothing behind."""
-        driver.attach(node, ())
-        yield driver
-        driver.end()
-        assert not any(Path(node.layout.sockets).iterdir())
 
     def test_a_service_runs_with_its_own_identity_and_nothing_else(
         self, node: Node, supervisor: SupervisorDriver[Any]
