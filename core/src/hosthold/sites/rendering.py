@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hosthold.drivers.runtime import RuntimeDriver
-from hosthold.drivers.webserver import WebServerDriver
+from hosthold.drivers.runtime import RuntimeDriver, RuntimeRendered
+from hosthold.drivers.webserver import Rendered, WebServerDriver
 from hosthold.errors import PluginError
 from hosthold.plugins.calls import on_behalf_of
 from hosthold.plugins.manager import PluginRegistry
@@ -25,22 +25,36 @@ def essential_resources(site: Site, node: Node) -> tuple[Resource, ...]:
 
 def render_site(registry: PluginRegistry, site: Site, node: Node, fence: int) -> Desired:
     """The desired state of a live site. Raises `DriverError` or `PluginError` naming who cannot render it."""
-    subject = f"site:{site.id}"
-    with on_behalf_of(subject):
+    with on_behalf_of(f"site:{site.id}"):
         runtime_driver = registry.driver("runtime", site.runtime.driver)
         webserver_driver = registry.driver("webserver", node.webserver)
         assert isinstance(runtime_driver, RuntimeDriver)
         assert isinstance(webserver_driver, WebServerDriver)
         runtime = runtime_driver.render(site, node)
         served = webserver_driver.render_site(site, node, runtime.upstream)
+    contributed = registry.contribute("contribute_site", site=site, node=node)
+    return desired_site(site, node, fence, runtime, served, contributed)
+
+
+def desired_site(
+    site: Site,
+    node: Node,
+    fence: int,
+    runtime: RuntimeRendered,
+    served: Rendered,
+    contributed: Iterable[tuple[str, Iterable[Resource]]],
+) -> Desired:
+    """The desired state of a live site, from what its drivers rendered and what plugins contributed, by plugin name.
+
+    Raises `PluginError` naming who renders what is there already, or takes away what every site has.
+    """
     essential = essential_resources(site, node)
     resources = _merged(
         [("the core", essential), (site.runtime.driver, runtime.resources), (node.webserver, served.resources)]
     )
     resources = tuple(_with_quota(resource, site, node) for resource in resources)
-    contributed = registry.contribute("contribute_site", site=site, node=node)
     desired = Desired(
-        subject=subject,
+        subject=f"site:{site.id}",
         label=site.domains[0],
         generation=site.generation,
         fence=fence,
