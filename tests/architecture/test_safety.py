@@ -27,7 +27,10 @@ PROGRAMS = {
     "sdk/src/hosthold_sdk/testing/conformance/supervisor_program.py": "starts a node that a test kills",
 }
 """Who may start a program, and why."""
-FORKS = {f"{CORE}/web/server.py": "more web processes share one socket"}
+FORKS = {
+    f"{CORE}/web/server.py": "more web processes share one socket",
+    "sdk/src/hosthold_sdk/testing/fakes/responder.py": "answers each request in a process of its own, as php-fpm does",
+}
 SYSTEM_CALLS = {
     f"{CORE}/node/identity.py": "acts with the uid of a site, per thread",
     f"{CORE}/node/logs.py": "gives back the space of what it has read",

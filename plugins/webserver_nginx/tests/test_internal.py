@@ -49,13 +49,3 @@ def test_admin_values_hold_against_the_sites_own_settings(machine: Machine) -> N
     home = str(Path(machine.node.layout.home(site.name))).replace("/", "\\/")
     assert said.startswith(f'["{home}",false]')
     assert '["\\/"' not in said
-
-
-@pytest.mark.parametrize("host", ["SUSPENDED.a.example", "suspended.a.example", "..", ".", "a.example/..", "[::]"])
-def test_s61_a_strange_host_reaches_no_site(machine: Machine, host: str) -> None:
-    site = machine.serve(machine.site(1, "a.example"))
-    machine.write(site, "index.php", "<?php echo 'canary';")
-    for path in ("/", "/index.php", "/.well-known/hosthold-ping"):
-        answer = machine.get(host, path)
-        assert answer.status in (0, 400, 404, 444), answer
-        assert "canary" not in answer.text

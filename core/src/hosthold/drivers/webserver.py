@@ -29,7 +29,10 @@ class Rendered(Frozen):
 
 
 class WebServerDriver(Driver[S]):
-    """Serves sites over HTTP. All methods but `check` are pure: no file is opened, no process started."""
+    """Serves sites over HTTP. All methods but `check` are pure: no file is opened, no process started.
+
+    `WebServerConformance` in `hosthold_sdk.testing.conformance` tests what is said here.
+    """
 
     kind: ClassVar[str] = "webserver"
 
@@ -43,10 +46,11 @@ class WebServerDriver(Driver[S]):
 
     @abstractmethod
     def render_node(self, node: Node) -> Rendered:
-        """All that the server needs on a node before it has any site, its own service included.
+        """All that the server needs on a node before it has any site, its own service and all folders of the layout.
 
-        Every name that no site has must be refused by it, never answered by somebody's site. A node carries out an
-        order for itself only if it equals what its own driver renders, so nothing may depend on where that happens.
+        Whatever lies in `NodeLayout.challenges` is served for its name, whether a site has that name or not. Every
+        other request for a name that no site has must be refused, never answered by somebody's site. A node carries out
+        an order for itself only if it equals what its own driver renders, so nothing may depend on where that happens.
         """
 
     @abstractmethod

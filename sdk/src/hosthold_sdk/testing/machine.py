@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,7 +49,7 @@ from hosthold_sdk import (
     WebServerDriver,
 )
 
-_UIDS = range(1_000_000 + os.getpid() % 100_000 * 100, 1_000_100 + os.getpid() % 100_000 * 100)
+_UIDS = range(1_000_000 + os.getpid() % 100_000 * 1000, 1_001_000 + os.getpid() % 100_000 * 1000)
 """Unix users of this process's machines: two test runs beside each other must not end each other's processes."""
 
 
@@ -65,8 +65,8 @@ class Answer:
 class Machine:
     """One node with its drivers. `start` brings the web server up; after `close` nothing of it is left.
 
-    Sites are numbered from 1 to 90. With `Isolation.unix_user`, which needs root, each one is a Unix user of its own;
-    without, everything belongs to one ordinary user, also if the tests run as root.
+    With `Isolation.unix_user`, which needs root, each site is a Unix user of its own; without, everything belongs to
+    one ordinary user, also if the tests run as root.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class Machine:
             web=web,
             web_user=web_user,
         )
-        self._fence = 0
+        self.sites: dict[str, Site] = {}
+        """What was applied and not removed."""
+        self._fence = self._last_site = 0
         self.agent = self._new_agent()
 
     def start(self) -> None:
@@ -117,12 +119,18 @@ class Machine:
         """End all services of the node."""
         self.agent.stop(end_services=True)
 
-    def site(self, number: int, *domains: str, **changes: Any) -> Site:
-        """A site with these domains, whose other fields are `changes`; nothing is done yet."""
+    def site(self, *domains: str, **changes: Any) -> Site:
+        """Another site, with these domains; its other fields are `changes`. Nothing is done yet.
+
+        It has a name and a number that no site of this machine had before: those of a deleted one are not given out
+        again.
+        """
+        self._last_site += 1
+        number = self._last_site
         values: dict[str, Any] = {
             "id": f"{number:032x}",
             "account_id": f"{number:032x}",
-            "name": UnixName(f"s{number}"),
+            "name": UnixName(f"site{number:03}"),
             "uid": _UIDS[number],
             "domains": tuple(map(Domain, domains)),
             "runtime": Runtime(driver="runtime", version=self.runtime.versions()[0]),
@@ -152,6 +160,7 @@ class Machine:
 
     def apply(self, *sites: Site) -> tuple[Change, ...]:
         """Make the sites so, in one order, as the platform does; returns what was changed."""
+        self.sites |= {site.id: site for site in sites}
         return self._changes(OrderAction.apply, *map(self.desired, sites))
 
     def apply_node(self) -> tuple[Change, ...]:
@@ -160,7 +169,10 @@ class Machine:
 
     def remove(self, *sites: Site) -> tuple[Change, ...]:
         """Remove the sites; returns what was changed."""
-        return self._changes(OrderAction.apply, *map(self.gone, sites))
+        changes = self._changes(OrderAction.apply, *map(self.gone, sites))
+        for site in sites:
+            self.sites.pop(site.id, None)
+        return changes
 
     def plan(self, *sites: Site) -> tuple[Change, ...]:
         """What an apply would change."""
@@ -229,19 +241,31 @@ class Machine:
         finally:
             connection.close()
 
+    def listening(self) -> frozenset[int]:
+        """The processes that hold the web server's listening socket."""
+        address = f":{self.node.listen.port:04X}"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        wanted = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(address) and row[3] == "0A"}
+        found = set()
+        for descriptors in Path("/proc").glob("[0-9]*/fd"):
+            with suppress(OSError):  # somebody else's, or ended meanwhile
+                if any(str(entry.readlink()) in wanted for entry in descriptors.iterdir()):
+                    found.add(int(descriptors.parent.name))
+        return frozenset(found)
+
     def files(self) -> dict[str, tuple[int, int, int, str]]:
         """Mode, uid, gid and content or target of all that lies in the node's folders.
 
-        Not of the node's own records; and of what servers write while they run (`*.log`, `*.pid`) not the content.
+        Not of the node's own records, nor of what servers write while they run (`*.log`, `*.pid`).
         """
         found = {}
         state, run = Path(self.node.layout.state), Path(self.node.layout.run)
         for path in sorted([*state.rglob("*"), *run.rglob("*")]):
             name = str(path.relative_to(self.folder))
-            if not name.startswith(_RECORDS):
+            if not name.startswith(_RECORDS) and path.suffix not in (".log", ".pid"):
                 status = path.lstat()
-                is_read = path.is_file() and not path.is_symlink() and path.suffix not in (".log", ".pid")
-                body = str(path.readlink()) if path.is_symlink() else path.read_text() if is_read else ""
+                is_plain = path.is_file() and not path.is_symlink()
+                body = str(path.readlink()) if path.is_symlink() else path.read_text() if is_plain else ""
                 found[name] = (status.st_mode, status.st_uid, status.st_gid, body)
         return found
 
