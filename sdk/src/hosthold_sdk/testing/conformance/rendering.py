@@ -197,6 +197,11 @@ class WebServerRendering(DriverConformance, GoldenFiles):
             if block is not None:
                 assert block.notifies == self.make().service(NODE).name, "the server must read it"
 
+    def test_a_site_stays_in_its_own_folder(self) -> None:
+        """What lies outside of it could be another site's, or the platform's; the node refuses such an order whole."""
+        for site in (sample(), sample(is_suspended=True), *(sample(web=web) for web in self.supported().values())):
+            assert_confined(self.render(site), site)
+
     @pytest.mark.parametrize("kind", EACH_OPTION)
     def test_an_option_is_rendered_or_refused(self, kind: str) -> None:
         """An option that is left out in silence is the worst of all: a page that should ask for a password does not."""
@@ -232,15 +237,21 @@ class WebServerRendering(DriverConformance, GoldenFiles):
                 rendered = self.render(site)
             except NotSupported:
                 return
+            assert_confined(rendered, site)
             block = self.make().render_block(site, NODE)
-            folder = NODE.layout.site(site.name)
-            for one in rendered.resources:
-                assert isinstance(one, Directory | File | Link), f"{one.key}: a site of a web server has only paths"
-                is_routed = isinstance(one, Link) and one.path.parent in (NODE.layout.hosts, NODE.layout.certificates)
-                assert one == block or is_routed or one.path.is_below(folder), f"{one.path} is not the site's"
             if block is not None and self.syntax == "nginx":
                 from hosthold_sdk.testing.conformance.nginx_syntax import check_block  # needs crossplane
 
                 check_block(block, site)
 
         check()
+
+
+def assert_confined(rendered: Rendered, site: Site) -> None:
+    """Only paths, and none outside of the site's folder but links of its names and its block."""
+    layout = NODE.layout
+    for one in rendered.resources:
+        assert isinstance(one, Directory | File | Link), f"{one.key}: what a web server renders for a site is paths"
+        is_routed = isinstance(one, Link) and one.path.parent in (layout.hosts, layout.certificates)
+        is_block = isinstance(one, File) and one.path.parent == layout.blocks
+        assert is_routed or is_block or one.path.is_below(layout.site(site.name)), f"{one.path} is not the site's"
