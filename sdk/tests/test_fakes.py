@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from hosthold_sdk.testing.conformance import SupervisorConformance, WebServerConformance
-from hosthold_sdk.testing.fakes import FakeSupervisor, FakeWebServer
+from hosthold_sdk.testing.conformance import RuntimeConformance, SupervisorConformance, WebServerConformance
+from hosthold_sdk.testing.fakes import FakeRuntime, FakeSupervisor, FakeWebServer
+
+
+class TestFakeRuntime(RuntimeConformance):
+    driver_class = FakeRuntime
 
 
 class TestFakeSupervisor(SupervisorConformance):

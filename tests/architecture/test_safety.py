@@ -24,6 +24,7 @@ PROGRAMS = {
     "examples/single_node/demo.py": "starts the platform",
     "plugins/supervisor_systemd/src/hosthold_supervisor_systemd/journal.py": "asks journald what a service said",
     "plugins/supervisor_systemd/src/hosthold_supervisor_systemd/users.py": "asks the machine whom it knows",
+    "sdk/src/hosthold_sdk/testing/conformance/runtime.py": "asks as one site's user for what is another's",
     "sdk/src/hosthold_sdk/testing/conformance/supervisor_program.py": "starts a node that a test kills",
 }
 """Who may start a program, and why."""

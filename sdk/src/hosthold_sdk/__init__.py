@@ -5,6 +5,7 @@
 """
 
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from hosthold.drivers.base import Driver, DriverSettings
 from hosthold.drivers.runtime import RuntimeDriver, RuntimeRendered
@@ -48,7 +49,13 @@ from hosthold.types.web import (
     WebOptions,
 )
 
+from hosthold_sdk.deprecation import Deprecated as _Deprecated
+from hosthold_sdk.deprecation import deprecated_names as _deprecated_names
+
 API_VERSION = ".".join(_version("hosthold-sdk").split(".")[:2])
+_DEPRECATED: dict[str, _Deprecated] = {}
+if not _TYPE_CHECKING:  # with it a type checker would accept every name
+    __getattr__ = _deprecated_names(__name__, _DEPRECATED, globals())
 
 __all__ = [
     "API_VERSION",

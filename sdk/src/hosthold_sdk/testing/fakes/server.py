@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(status, headers=[("Location", to)])
         file = None if SCRIPT.search(path) or self.command not in ("GET", "HEAD") else self.open_file(serve, path)
         if file is None:
-            return self.ask_program(serve, body)
+            return self.ask_program(serve, path, body)
         with os.fdopen(file, "rb") as opened:
             kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
             return self.send(200, opened.read(), [("Content-Type", kind)])
@@ -139,15 +139,20 @@ class Handler(BaseHTTPRequestHandler):
         os.close(file)
         return None
 
-    def ask_program(self, serve: str, body: bytes) -> None:
-        """Send what the site's program answers (FastCGI 1.0; RFC 3875)."""
+    def ask_program(self, serve: str, path: str, body: bytes) -> None:
+        """Send what the site's program answers (FastCGI 1.0; RFC 3875).
+
+        A program knows the path that it answers without the site's code by the name of the script.
+        """
         root, url = str(Path(serve, "root").readlink()), urlsplit(self.path)
+        is_itself = SCRIPT.search(path) is not None or path.startswith("/.well-known/")
+        script = path if is_itself else "/index.php"
         parameters = {
             "REQUEST_METHOD": self.command,
             "REQUEST_URI": self.path,
             "QUERY_STRING": url.query,
-            "SCRIPT_NAME": "/index.php",
-            "SCRIPT_FILENAME": f"{root}/index.php",
+            "SCRIPT_NAME": script,
+            "SCRIPT_FILENAME": f"{root}{script}",
             "DOCUMENT_ROOT": root,
             "CONTENT_LENGTH": str(len(body)),
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
