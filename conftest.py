@@ -1,4 +1,4 @@
-"""Fixtures that tests everywhere share: settings, plugins, a clock to turn, and databases of both kinds."""
+"""Fixtures that tests everywhere share: settings, plugins, and databases of both kinds. The clock is the SDK's."""
 
 from __future__ import annotations
 
@@ -19,20 +19,7 @@ from hosthold.plugins.discovery import PluginSettingsSource, discover
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.settings import DatabaseSettings, NameSettings, Settings
 from hosthold.types.text import AbsolutePath
-
-
-class Clock:
-    """A clock that stands still until it is told to move; milliseconds since 1970."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def advance(self, milliseconds: int) -> None:
-        """Let time pass."""
-        self.now += milliseconds
+from hosthold_sdk.testing.platform import Clock
 
 
 class RecordingBell:
@@ -44,12 +31,6 @@ class RecordingBell:
     def ring(self, kind: str, key: str) -> None:
         """Remember the ring."""
         self.rung.append((kind, key))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock to turn by hand."""
-    return Clock()
 
 
 @pytest.fixture

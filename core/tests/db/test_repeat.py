@@ -11,10 +11,11 @@ from hosthold.db.unit_of_work import Database
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.settings import DatabaseSettings, Settings
 from hosthold.sites.models import CounterRow
+from hosthold_sdk.testing.platform import Clock
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from conftest import Clock, PostgreSQL, RecordingBell
+from conftest import PostgreSQL, RecordingBell
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hosthold.sites.models import SiteRow
 from hosthold.sites.schema import SiteChange
 from hosthold.types.node import Node
 from hosthold.types.resource import NodeOrder
+from hosthold_sdk.testing.platform import Clock
 
-from conftest import Clock
 from core.tests.reconcile.memory import MemoryNode, declare, row_of
 from core.tests.sites.conftest import World
 

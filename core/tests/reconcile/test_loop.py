@@ -20,10 +20,10 @@ from hosthold.types.node import Node
 from hosthold.types.resource import Desired, NodeOrder, OrderAction, Repair
 from hosthold.types.site import Condition
 from hosthold.work.operations import Operations
+from hosthold_sdk.testing.platform import Clock
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from conftest import Clock
 from core.tests.reconcile.memory import Killed, MemoryNode, declare, events, loop_over, row_of
 from core.tests.sites.conftest import World
 

@@ -76,8 +76,13 @@ class Machine:
         supervisor: SupervisorDriver[Any],
         isolation: Isolation,
         folder: Path,
+        runtime_name: str = "runtime",
     ) -> None:
-        """`folder` is empty, and others may enter it and all that is above it, as on a real node (`folder_for_all`)."""
+        """`folder` is empty, and others may enter it and all that is above it, as on a real node (`folder_for_all`).
+
+        By `runtime_name` the node tells which versions of the runtime it has.
+        """
+        self.runtime_name = runtime_name
         self.webserver, self.runtime, self.supervisor, self.folder = webserver, runtime, supervisor, folder
         if isolation is Isolation.unix_user:
             user = pwd.getpwnam("www-data")
@@ -99,6 +104,11 @@ class Machine:
         """What was applied and not removed."""
         self._fence = self._last_site = 0
         self.agent = self._new_agent()
+
+    @property
+    def uid_first(self) -> int:
+        """Where the Unix numbers begin that the node accepts."""
+        return _UIDS[0]
 
     def start(self) -> None:
         """Start the agent and bring up the node itself: the web server and what it needs."""
@@ -133,7 +143,7 @@ class Machine:
             "name": UnixName(f"site{number:03}"),
             "uid": _UIDS[number],
             "domains": tuple(map(Domain, domains)),
-            "runtime": Runtime(driver="runtime", version=self.runtime.versions()[0]),
+            "runtime": Runtime(driver=self.runtime_name, version=self.runtime.versions()[0]),
             "document_root": RelativePath("public"),
             "limits": Limits(),
         }
@@ -295,7 +305,7 @@ class Machine:
         splitter = None
         if node.root.uid == os.geteuid():  # it writes as whom it is started, and only into folders of that user
             splitter = LogSplitter(layout, self.webserver.logs(node), LogRotation(2**20, 1, 1))
-        return NodeAgent(node, policy, self.supervisor, lambda: {"runtime": self.runtime.versions()}, splitter)
+        return NodeAgent(node, policy, self.supervisor, lambda: {self.runtime_name: self.runtime.versions()}, splitter)
 
 
 _RECORDS = ("state/node.db", "state/log-position.json", "run/services", "run/keeper.sock")
