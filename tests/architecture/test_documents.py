@@ -18,14 +18,16 @@ from typing import NamedTuple
 import click
 import pytest
 from hosthold.cli.main import main
+from hosthold_sdk.cli import main as sdk_main
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("core", "sdk", "plugins", "examples", "docs")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 RUN_ELSEWHERE = {"docs/tutorial.md", "docs/api.md", "examples/hello_plugin/README.md"}
+OURS = {"hosthold": main, "hosthold-sdk": sdk_main}
 PROGRAMS = {
-    "apt-get", "cd", "curl", "git", "install", "ln", "python3", "systemctl", "systemd-sysusers", "systemd-tmpfiles",
-    "uv",
+    "apt-get", "cd", "curl", "git", "install", "ln", "python", "python3", "systemctl", "systemd-sysusers",
+    "systemd-tmpfiles", "uv",
 }  # fmt: skip
 """What a reader has, or is told to install, besides what is ours."""
 
@@ -96,8 +98,8 @@ def test_command_exists_and_knows_its_options(document: str, words: list[str]) -
         words = words[words.index("--") + 1 :]
     program = words[0]
     assert all(list(ROOT.glob(word)) for word in words if word.startswith("deploy/")), document
-    if program == "hosthold":
-        check_options(main, words)
+    if program in OURS:
+        check_options(OURS[program], words)
     elif program.startswith("scripts/"):
         assert (ROOT / program).is_file()
     else:
