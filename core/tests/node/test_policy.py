@@ -91,6 +91,11 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
             Link(path=folder.child("x"), target=layout.socket("s2"), owner=root),
             "outside of",
         ),
+        "a name for a socket": (
+            Link(path=layout.hosts.child("x.test"), target=layout.socket("s2"), owner=root),
+            "outside of",
+        ),
+        "a command to reload": (service.model_copy(update={"reload": ("/bin/true",)}), "by a signal alone"),
         "a program": (
             service.model_copy(update={"command": ("/bin/sh", "-c", "id")}),
             "not a program that sites may run",
@@ -124,9 +129,10 @@ def _hostile(world: Any) -> dict[str, tuple[Any, str]]:
     [
         "outside", "beside", "the database", "the trash", "another site's file", "no site's file", "a host as file",
         "a tenant's folder", "a file in the home", "a link in the home", "a foreign owner", "a link out",
-        "a link to a site", "a link elsewhere", "a link to a socket", "a program", "another's uid", "another's socket",
-        "a socket elsewhere", "a log elsewhere", "a log in the home", "a log deep in a folder of the site",
-        "a set-group-id program", "a forgotten folder", "a second account",
+        "a link to a site", "a link elsewhere", "a link to a socket", "a name for a socket",
+        "a command to reload", "a program", "another's uid", "another's socket", "a socket elsewhere",
+        "a log elsewhere", "a log in the home", "a log deep in a folder of the site", "a set-group-id program",
+        "a forgotten folder", "a second account",
     ],
 )  # fmt: skip
 def test_s04_a_hostile_resource_is_refused(user_world: Any, rule: str) -> None:

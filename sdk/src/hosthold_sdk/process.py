@@ -1,7 +1,7 @@
 """Looking at programs from outside, for drivers that start and watch them."""
 
-from hosthold.node.probe import names_a_cause, shortened
+from hosthold.node.probe import names_a_cause, run_reload, shortened
 from hosthold.node.process import children_of, has_ended
 from hosthold.node.settling import settles
 
-__all__ = ["children_of", "has_ended", "names_a_cause", "settles", "shortened"]
+__all__ = ["children_of", "has_ended", "names_a_cause", "run_reload", "settles", "shortened"]

@@ -48,9 +48,9 @@ class SupervisorDriver(Driver[S]):
 
     @abstractmethod
     def reload(self, name: str) -> None:
-        """Make a running service read its configuration again, by its signal or by replacing its process.
+        """Make a running service read its configuration again, by its signal, its command, or by replacing its process.
 
-        A sleeping service reads it when it wakes.
+        A sleeping service reads it when it wakes. Raises `Unavailable` with the words of a command that fails.
         """
 
     @abstractmethod

@@ -265,7 +265,9 @@ class _SiteJudge:
             self._judge_names(link.path, [link.path.rpartition("/")[2]])
             is_inside = is_inside and not (link.target == self._home or link.target.is_below(self._home))
             self._judge_parents(link.target.child("key.pem"))
-        elif link.path.parent != self.layout.hosts:
+        elif link.path.parent == self.layout.hosts:
+            is_inside = is_inside or self._is_own_socket(link.target)
+        else:
             raise refused(f"{link.path} is neither below {self._folder} nor a name below {self.layout.hosts}.")
         if not is_inside:
             raise refused(f"{link.path} leads to {link.target}, outside of {self._folder}.")
@@ -279,6 +281,8 @@ class _SiteJudge:
             _must_exist(service.command[0])
             raise refused(f"{service.command[0]} is not a program that sites may run on this node.")
         _must_exist(service.command[0])
+        if isinstance(service.reload, tuple):
+            raise refused(f"{service.name} is a site's, so it can be told by a signal alone to reload.")
         if service.socket is not None:
             self._judge_socket(service.socket)
         if service.log is not None:

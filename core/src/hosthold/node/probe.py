@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+from hosthold.errors import Unavailable
 from hosthold.node.failure import NodeFailure
 from hosthold.types.node import Listen
 from hosthold.types.resource import Probe
@@ -48,18 +49,25 @@ def said_by(command: tuple[str, ...]) -> str:
     return result.stdout.decode("utf-8", "replace").partition("\n")[0].strip()
 
 
+def run_reload(command: tuple[str, ...]) -> None:
+    """Run the command that makes a service read its configuration again; raises `Unavailable` with its words."""
+    hint = "The message is the program's own; mend what it names."
+    try:
+        result = _run(command)
+    except OSError as error:
+        raise Unavailable(f"It cannot be told to reload: {error}", hint="Look at the paths that it names.") from None
+    except subprocess.TimeoutExpired:
+        raise Unavailable(
+            f"It did not reload within {_CHECK_SECONDS:.0f} s.", hint="Look at the node's load."
+        ) from None
+    if result.returncode != 0:
+        raise Unavailable(shortened(result.stdout.decode("utf-8", "replace")), hint=hint)
+
+
 def run_check(name: str, command: tuple[str, ...]) -> None:
     """Run a server's own test of its configuration; raises `NodeFailure` (`CheckFailed`) with the server's words."""
     try:
-        result = subprocess.run(
-            command,
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_CHECK_SECONDS,
-            check=False,
-        )
+        result = _run(command)
     except FileNotFoundError:
         raise NodeFailure(
             "RuntimeMissing", f"{command[0]} is not installed on this node.", "Install it.", is_permanent=True
@@ -77,6 +85,18 @@ def run_check(name: str, command: tuple[str, ...]) -> None:
             "The server refuses this configuration; everything was left as it was.",
             is_permanent=True,
         )
+
+
+def _run(command: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_CHECK_SECONDS,
+        check=False,
+    )
 
 
 class Prober:

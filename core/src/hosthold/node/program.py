@@ -73,6 +73,12 @@ class Program:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.Signals[f"SIG{name}"])
 
+    def signal_reload(self) -> str | tuple[str, ...] | None:
+        """Send the signal to read its configuration again, if it has one; returns that, or its command, or neither."""
+        if isinstance(self.service.reload, str):
+            self.send(self.service.reload)
+        return self.service.reload
+
     def leave(self) -> None:
         """Tell it to end in good order, because it has nothing to do."""
         self.is_leaving = True

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import DriverError, Unavailable
-from hosthold.node import process
+from hosthold.node import probe, process
 from hosthold.node.limits import Enforcer
 from hosthold.node.listeners import Listeners, remove_undeclared_sockets
 from hosthold.node.program import LONGEST_PAUSE, Failures, ProcessSettings, Program, not_done, not_started
@@ -108,10 +108,11 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
     def reload(self, name: str) -> None:
         with self._lock:
             awake = self._awake(name)
-            if awake is not None and awake.service.reload is not None:
-                awake.send(awake.service.reload)
-                return
-        self.restart(name)
+            how = None if awake is None else awake.signal_reload()
+        if isinstance(how, tuple):
+            probe.run_reload(how)
+        elif how is None:
+            self.restart(name)
 
     def restart(self, name: str) -> None:
         with self._undisturbed(name):
@@ -189,8 +190,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         """The lock, at a moment when nobody cleans up after the service. Raises `Unavailable` for an `OSError`."""
         while True:
             with self._lock:
-                cleaning = self._cleaning.get(name)
-                if cleaning is None:
+                if (cleaning := self._cleaning.get(name)) is None:
                     try:
                         yield
                     except OSError as error:

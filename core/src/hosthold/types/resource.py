@@ -118,8 +118,9 @@ class Service(Frozen):
     """A long-running program, started in the foreground as `owner` with exactly this command and environment.
 
     With a `socket`, the program finds it as descriptor 3; it stays bound while the program is replaced. `reload` is the
-    signal that makes the program read its configuration again; without one a notified service is replaced by a new
-    process. `stop` is the signal that ends it in good order.
+    signal that makes the program read its configuration again, or the command that asks it to and ends with 0 once it
+    has; only the node's own services have a command. Without either a notified service is replaced by a new process.
+    `stop` is the signal that ends it in good order.
 
     With `idle_seconds` as well as a socket, the service sleeps: its program is started by the first connection, and
     ended in good order once it has had no child process for so long. Its socket is bound all the time.
@@ -133,7 +134,9 @@ class Service(Frozen):
     socket: UnixSocket | None = None
     log: AbsolutePath | None = None
     """Where its standard output and error go; opened by the supervisor, appended."""
-    reload: Literal["HUP", "USR1", "USR2"] | None = None
+    reload: Literal["HUP", "USR1", "USR2"] | Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] | None = (
+        None
+    )
     stop: Literal["TERM", "QUIT", "INT"] = "TERM"
     idle_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
     limits: ServiceLimits | None = None

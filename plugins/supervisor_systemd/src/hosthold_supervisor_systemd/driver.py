@@ -25,7 +25,7 @@ from hosthold_sdk import (
     SupervisorDriver,
     Unavailable,
 )
-from hosthold_sdk.process import names_a_cause, settles
+from hosthold_sdk.process import names_a_cause, run_reload, settles
 
 from .failures import Failures
 from .manager import Manager, UnitState
@@ -132,10 +132,13 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
     def reload(self, name: str) -> None:
         with self._lock:
             service, awake = self._service(name), self._awake(name)
-            if service is not None and service.reload is not None and awake is not None:
-                self._manager.send(awake.name, signal.Signals[f"SIG{service.reload}"])
-            else:
-                self.restart(name)
+            how = None if service is None or awake is None else service.reload
+            if awake is not None and isinstance(how, str):
+                self._manager.send(awake.name, signal.Signals[f"SIG{how}"])
+        if isinstance(how, tuple):
+            run_reload(how)
+        elif how is None:
+            self.restart(name)
 
     def restart(self, name: str) -> None:
         with self._lock:

@@ -154,6 +154,21 @@ class SupervisorProgramConformance(SupervisorConformance):
         supervisor.reload("r")
         until(lambda: Path(log).read_text() == "here\nagain\n")
 
+    def test_reload_runs_the_declared_command(self, node: Node, supervisor: SupervisorDriver[Any]) -> None:
+        told = node.layout.state.child("told")
+        service = Service(
+            name="r", command=(PYTHON, "-c", "import time\nwhile True: time.sleep(1)"), owner=self.user(node),
+            reload=(PYTHON, "-c", "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('again')", told),
+        )  # fmt: skip
+        supervisor.start(service)
+        supervisor.reload("r")
+        assert Path(told).read_text() == "again"
+        assert supervisor.known(["r"]) == {"r": service}
+        failing = service.model_copy(update={"reload": (PYTHON, "-c", "raise SystemExit('error: no such block')")})
+        supervisor.start(failing)
+        with pytest.raises(Unavailable, match="no such block"):
+            supervisor.reload("r")
+
     def test_a_service_sleeps_until_its_first_connection_and_again_when_idle(
         self, node: Node, supervisor: SupervisorDriver[Any]
     ) -> None:
