@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,49 @@ def test_each_line_goes_to_its_site_without_the_name(place: Place) -> None:
     assert (two / "access.log").read_text() == "1.2.3.4 - two\n"
     status = (one / "access.log").stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (os.geteuid(), one.stat().st_gid, 0o640)
+
+
+_FIELDS = {
+    name: keys.split(".")
+    for name, keys in {
+        "host": "request.host", "address": "request.ip", "user": "user", "time": "ts", "method": "request.method",
+        "target": "request.uri", "protocol": "request.proto", "status": "status", "size": "size",
+        "referer": "request.headers.Referer", "agent": "request.headers.User-Agent", "level": "level", "message": "msg",
+    }.items()
+}  # fmt: skip
+
+
+def _entry(host: str, **changes: object) -> str:
+    request = {"host": host, "ip": "1.2.3.4", "method": "GET", "uri": "/", "proto": "HTTP/1.1"}
+    return json.dumps({"ts": 86_400.5, "status": 200, "size": 7, "user": "", "request": request} | changes)
+
+
+def test_lines_of_json_become_the_lines_that_sites_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    one = place.site("s1", "a.test")
+    hostile = {
+        "host": "a.test",
+        "uri": '/"\\\n\u00e9\ud800 x',
+        "headers": {"User-Agent": ["an agent", "x"], "Referer": []},
+    }
+    place.asked(
+        _entry("A.test.:80"), _entry("nobody.test"), "{", "[1]", '"a.test"',
+        json.dumps({"request": {"host": ["a.test"]}}),
+        _entry("a.test", request=hostile, ts="now", user="me"),
+    )  # fmt: skip
+    with place.error.open("a") as file:
+        file.write(_entry("a.test", level="error", msg="dial: refused") + "\n" + '{"msg": "begins"}\n')
+    Splitter(replace(place.configuration, fields=_FIELDS)).share_out()
+
+    assert (one / "access.log").read_text() == (
+        '1.2.3.4 - - [02/Jan/1970:00:00:00 +0000] "GET / HTTP/1.1" 200 7 "-" "-"\n'
+        '- - - [01/Jan/1970:00:00:00 +0000] "- - -" - - "-" "-"\n'
+        '- - me [01/Jan/1970:00:00:00 +0000] "- /\\x22\\x5C\\x0A\\xC3\\xA9\\xED\\xA0\\x80 x -" 200 7 "-" "an agent"\n'
+    )
+    assert (one / "error.log").read_text() == (
+        '1970/01/02 00:00:00 [error] dial: refused, client: 1.2.3.4, request: "GET / HTTP/1.1", host: "a.test"\n'
+    )
 
 
 def test_a_line_that_is_not_whole_yet_waits(place: Place) -> None:

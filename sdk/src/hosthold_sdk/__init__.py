@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from hosthold.drivers.base import Driver, DriverSettings
 from hosthold.drivers.runtime import RuntimeDriver, RuntimeRendered
 from hosthold.drivers.supervisor import SupervisorDriver
-from hosthold.drivers.webserver import Rendered, Upstream, WebServerDriver
+from hosthold.drivers.webserver import LogFields, Rendered, Upstream, WebServerDriver
 from hosthold.errors import (
     DriverError,
     FieldError,
@@ -87,6 +87,7 @@ __all__ = [
     "Limits",
     "Link",
     "Listen",
+    "LogFields",
     "Match",
     "MenuItem",
     "Misconfigured",

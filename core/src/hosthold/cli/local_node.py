@@ -71,7 +71,7 @@ def local_agent(settings: Settings, registry: PluginRegistry) -> NodeAgent:
     )  # fmt: skip
     logs = settings.node.logs
     rotation = LogRotation(max_bytes=logs.max_mb * 2**20, max_days=logs.max_days, max_files=logs.max_files)
-    splitter = LogSplitter(node.layout, webserver.logs(node), rotation)
+    splitter = LogSplitter(node.layout, webserver.logs(node), rotation, webserver.log_fields)
     return NodeAgent(node, policy, supervisor, lambda: runtime_versions(registry), splitter)
 
 

@@ -21,6 +21,28 @@ class Upstream(Frozen):
     ping: str
 
 
+class LogFields(Frozen):
+    """Where the parts of a request are in a log of JSON objects: the keys that lead to each; of a list, its first item.
+
+    `time` is in seconds since 1970. A part that is missing is written as a hyphen. `level` and `message` are what the
+    log of errors has.
+    """
+
+    host: tuple[str, ...]
+    address: tuple[str, ...]
+    user: tuple[str, ...]
+    time: tuple[str, ...]
+    method: tuple[str, ...]
+    target: tuple[str, ...]
+    protocol: tuple[str, ...]
+    status: tuple[str, ...]
+    size: tuple[str, ...]
+    referer: tuple[str, ...]
+    agent: tuple[str, ...]
+    level: tuple[str, ...]
+    message: tuple[str, ...]
+
+
 class Rendered(Frozen):
     """What a subject needs on its node, and the requests that show that it is served."""
 
@@ -35,6 +57,8 @@ class WebServerDriver(Driver[S]):
     """
 
     kind: ClassVar[str] = "webserver"
+    log_fields: ClassVar[LogFields | None] = None
+    """What is where in the logs, if each line of them is a JSON object; `None` for logs in the text form of `logs`."""
 
     @abstractmethod
     def service(self, node: Node) -> Service:
@@ -71,5 +95,7 @@ class WebServerDriver(Driver[S]):
     def logs(self, node: Node) -> tuple[AbsolutePath, AbsolutePath]:
         """Where the server logs the requests, and the errors, of all sites.
 
-        Each line of the first begins with the name that was asked for and a space, and goes on in the combined format.
+        Each line of the first begins with the name that was asked for and a space, and goes on in the combined format;
+        each line of the second that is about a site has `, host: "<name>"` in it. Or both are as `log_fields` says, and
+        the node writes them so for the sites.
         """

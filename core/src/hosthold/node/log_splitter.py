@@ -8,6 +8,7 @@ import subprocess
 import threading
 from typing import Any, NamedTuple
 
+from hosthold.drivers.webserver import LogFields
 from hosthold.node import logs, process
 from hosthold.types.node import NodeLayout
 from hosthold.types.text import AbsolutePath
@@ -27,7 +28,13 @@ class LogRotation(NamedTuple):
 class LogSplitter:
     """One program for all sites; it ends by itself when the node is killed."""
 
-    def __init__(self, layout: NodeLayout, sources: tuple[AbsolutePath, AbsolutePath], rotation: LogRotation) -> None:
+    def __init__(
+        self,
+        layout: NodeLayout,
+        sources: tuple[AbsolutePath, AbsolutePath],
+        rotation: LogRotation,
+        fields: LogFields | None = None,
+    ) -> None:
         access, error = sources
         configuration: dict[str, Any] = {
             "sites": layout.sites,
@@ -35,6 +42,7 @@ class LogSplitter:
             "access": access,
             "error": error,
             "position": layout.state.child("log-position.json"),
+            "fields": None if fields is None else fields.model_dump(),
             **rotation._asdict(),
         }
         self._configuration = json.dumps(configuration)

@@ -41,6 +41,7 @@ _OPEN_FILES = 256
 _SWEEP_SECONDS = 600.0
 _HOST = re.compile(rb"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _ERROR_HOST = b', host: "'
+_UNSAFE = re.compile(r'[^ -~]|["\\]')
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
@@ -59,6 +60,8 @@ class Configuration:
     max_bytes: int
     max_days: int
     max_files: int
+    fields: dict[str, list[str]] | None = None
+    """Where the parts of a request are in logs of JSON objects (`LogFields` of the web-server driver)."""
 
 
 @dataclass
@@ -130,6 +133,57 @@ def error_host(line: bytes) -> tuple[bytes, bytes] | None:
     return rest.partition(b'"')[0].partition(b":")[0].rstrip(b".").lower(), line
 
 
+@dataclass(frozen=True)
+class JsonLines:
+    """Reads logs of JSON objects, and writes each as the line that it would be in a log of text."""
+
+    fields: dict[str, list[str]]
+
+    def request(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The name that was asked for, and the request in the combined format."""
+        if (named := self._named(line)) is None:
+            return None
+        host, part = named
+        moment = time.strftime("%d/%b/%Y:%H:%M:%S %z", _moment(part("time")))
+        asked = f'"{part("method")} {part("target")} {part("protocol")}" {part("status")} {part("size")}'
+        text = f'{part("address")} - {part("user")} [{moment}] {asked} "{part("referer")}" "{part("agent")}"'
+        return host, text.encode()
+
+    def error(self, line: bytes) -> tuple[bytes, bytes] | None:
+        """The name that was asked for, and what went wrong."""
+        if (named := self._named(line)) is None:
+            return None
+        host, part = named
+        moment = time.strftime("%Y/%m/%d %H:%M:%S", _moment(part("time")))
+        asked = f'client: {part("address")}, request: "{part("method")} {part("target")} {part("protocol")}"'
+        return host, f'{moment} [{part("level")}] {part("message")}, {asked}, host: "{part("host")}"'.encode()
+
+    def _named(self, line: bytes) -> tuple[bytes, Callable[[str], str]] | None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return None
+
+        def part(name: str) -> str:
+            value = entry
+            for key in self.fields[name]:
+                value = value.get(key) if isinstance(value, dict) else None
+            value = value[0] if isinstance(value, list) and value else value
+            is_plain = isinstance(value, str | int | float) and value != ""
+            return _UNSAFE.sub(_escaped, str(value)) if is_plain else "-"
+
+        return part("host").partition(":")[0].rstrip(".").lower().encode(), part
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def _moment(seconds: str) -> time.struct_time:
+    """The local time; 1970 for what is no time at all."""
+    return time.localtime(float(seconds) if re.fullmatch(r"[0-9]{1,10}(\.[0-9]+)?", seconds) else 0.0)
+
+
 @dataclass
 class Log:
     """An open log of a site."""
@@ -153,9 +207,10 @@ class Splitter:
 
     def __post_init__(self) -> None:
         given = self.configuration
+        lines = JsonLines(given.fields) if given.fields else None
         self.sources = (
-            Source(given.access, "access.log", request_host),
-            Source(given.error, "error.log", error_host),
+            Source(given.access, "access.log", lines.request if lines else request_host),
+            Source(given.error, "error.log", lines.error if lines else error_host),
         )
         with suppress(OSError, ValueError, KeyError):
             positions = json.loads(Path(given.position).read_text("ascii"))

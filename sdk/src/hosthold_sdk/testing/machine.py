@@ -304,7 +304,8 @@ class Machine:
         )
         splitter = None
         if node.root.uid == os.geteuid():  # it writes as whom it is started, and only into folders of that user
-            splitter = LogSplitter(layout, self.webserver.logs(node), LogRotation(2**20, 1, 1))
+            rotation, fields = LogRotation(2**20, 1, 1), self.webserver.log_fields
+            splitter = LogSplitter(layout, self.webserver.logs(node), rotation, fields)
         return NodeAgent(node, policy, self.supervisor, lambda: {self.runtime_name: self.runtime.versions()}, splitter)
 
 

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hosthold.node.logs import JsonLines
 from hosthold.node.probe import run_check
 from hosthold.node.program import ProcessSettings
 from hosthold.node.supervisor import ProcessSupervisor
@@ -283,9 +284,12 @@ class WebServerConformance(WebServerRendering):
         targets = [str(redirect.to) for redirect in site.web.redirects]
 
         def arrived() -> tuple[dict[str, str | None], list[str | None]]:
-            headers = machine.get(site.domains[0], "/page").headers
+            got = machine.get(site.domains[0], "/page").headers
+            headers = {name.lower(): value for name, value in got.items()}  # no name has a case (RFC 9110, section 5.1)
             answers = [machine.get(site.domains[0], redirect.path) for redirect in site.web.redirects]
-            return {name: headers.get(name) for name in wanted}, [one.headers.get("Location") for one in answers]
+            return {name: headers.get(name.lower()) for name in wanted}, [
+                one.headers.get("Location") for one in answers
+            ]
 
         eventually(arrived, (wanted, targets), "headers and targets of redirects arrive as they were set")
         for domain in site.domains:
@@ -306,6 +310,10 @@ class WebServerConformance(WebServerRendering):
         assert errors.exists(), "the log of errors is there from the start"
         lines = access.read_text("latin-1").splitlines()
         (line,) = [line for line in lines if "/what" in line]
+        if self.driver_class.log_fields is not None:
+            read = JsonLines(self.driver_class.log_fields.model_dump()).request(line.encode("latin-1"))
+            assert read is not None, f"not an object with a name where `log_fields` says: {line}"
+            line = b" ".join(read).decode("latin-1")
         combined = r'logged\.example 127\.0\.0\.1 - - \[[^\]]+\] "GET /what\?x=1[^"]* HTTP/1\.1" 200 \d+ "x" "a [^"]*"'
         assert re.fullmatch(combined, line), f"not `HOST ` and the combined format: {line}"
         assert not [line for line in lines if "/unheard" in line and not line.startswith("nobody.example ")]
