@@ -27,6 +27,7 @@ def test_there_are_plugins_to_look_at() -> None:
         "php_fpm",
         "supervisor_systemd",
         "hello_plugin",
+        "webserver_caddy",
     }
 
 

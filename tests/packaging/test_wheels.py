@@ -16,7 +16,7 @@ from .tutorial import ROOT, commands, files
 
 MEMBERS = (
     "hosthold", "hosthold_sdk", "hosthold_webserver_nginx", "hosthold_php_fpm", "hosthold_supervisor_systemd",
-    "hosthold_hello_plugin",
+    "hosthold_hello_plugin", "hosthold_webserver_caddy",
 )  # fmt: skip
 LIST_RECORDS = """
 import json
@@ -80,10 +80,12 @@ def test_installed_plugins_and_drivers_are_discovered(
         ("plugin", "hello_plugin"),
         ("plugin", "php_fpm"),
         ("plugin", "supervisor_systemd"),
+        ("plugin", "webserver_caddy"),
         ("plugin", "webserver_nginx"),
         ("driver:runtime", "php"),
         ("driver:supervisor", "process"),
         ("driver:supervisor", "systemd"),
+        ("driver:webserver", "caddy"),
         ("driver:webserver", "nginx"),
     } == set(states)
     assert set(states.values()) <= {"ready", "not installed"}, records
