@@ -258,3 +258,20 @@ def test_what_goes_wrong_with_one_service_does_not_end_the_watching_of_others() 
     until(lambda: "good" in tried)
     assert ("bad", due) in watch._times, "it is tried again"
     watch.stop()
+
+
+@pytest.mark.root
+def test_the_web_servers_user_keeps_what_is_not_the_nodes(node: Node) -> None:
+    """Other programs of the machine run as www-data: ending the node's web server is not about them."""
+    web = Owner(uid=FIRST + 39, gid=FIRST + 39)
+    made = ProcessSupervisor(ProcessSettings(settle=0.5, stop=2.0))
+    made.attach(node.model_copy(update={"web": web}), ())
+    command = ("/bin/sleep", "600")
+    with subprocess.Popen(command, user=web.uid, group=web.gid, extra_groups=[], start_new_session=True) as another:
+        try:
+            made.start(Service(name="server", command=command, owner=web))
+            made.stop("server")
+            assert another.poll() is None
+        finally:
+            made.end()
+            another.kill()

@@ -40,6 +40,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         self._records: Records
         self._listeners: Listeners
         self._enforcer: Enforcer
+        self._shared: set[int]
         self._declared: dict[str, str] = {}
         """As JSON, which takes a tenth of the memory: thousands of services sleep."""
         self._running: dict[str, Program] = {}
@@ -56,6 +57,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one for each service, more for those awake
         with self._lock:
+            self._shared = {os.geteuid(), node.root.uid, node.web.uid}
             self._records = Records(node.layout)
             self._records.prepare()
             self._listeners = Listeners(node.layout, self._watch, self._lock)
@@ -155,8 +157,9 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
 
     def failures(self) -> dict[str, str]:
         with self._lock:
-            now = time.monotonic()
-            works = {name for name, running in self._running.items() if now - running.started > self.settings.settle}
+            works = {
+                name for name, one in self._running.items() if time.monotonic() - one.started > self.settings.settle
+            }
             return {name: words for name, words in self._failures.words.items() if name not in works}
 
     def enforced(self) -> frozenset[str]:
@@ -292,10 +295,11 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         program.let_go()
 
     def _end_escaped(self, service: Service) -> None:
-        """End what a stopped service's user runs in other sessions, unless another service is the same user's."""
+        """End what a stopped service's user runs in other sessions, unless the user has more than this service."""
         with self._lock:
-            others = (running for name, running in self._running.items() if name != service.name)
-            users = {os.geteuid(), *(running.service.owner.uid for running in others)}
+            users = self._shared | {
+                one.service.owner.uid for name, one in self._running.items() if name != service.name
+            }
         if service.owner.uid not in users and (left := process.kill_user(service.owner.uid, self.settings.stop)):
             _log.error("processes of %s do not end: %s", service.name, left[:10])
 
