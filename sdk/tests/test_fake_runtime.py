@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hosthold_sdk import Isolation, Limits, Listen, Node, NodeLayout, NotSupported, Owner, Runtime, Service
-from hosthold_sdk.testing import sample_site
+from hosthold_sdk import Limits, NotSupported, Owner, Runtime, Service
+from hosthold_sdk.testing import sample_node, sample_site
 from hosthold_sdk.testing.fakes import FakeRuntime
 from hosthold_sdk.testing.fakes.runtime import FakeRuntimeSettings
 
 DRIVER = FakeRuntime(FakeRuntimeSettings())
-NODE = Node(
-    name="n1",
-    layout=NodeLayout(state="/srv/state", run="/srv/run"),
-    listen=Listen(),
-    isolation=Isolation.unix_user,
-    root=Owner(uid=0, gid=0),
-    web=Owner(uid=33, gid=33),
-    web_user="www-data",
-)
+NODE = sample_node()
 SITE = sample_site("example.com").model_copy(
     update={"runtime": Runtime(driver="fake", version="1"), "limits": Limits(memory_mb=128, tasks=17)}
 )

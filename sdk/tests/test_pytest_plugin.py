@@ -49,6 +49,7 @@ def test_other_machines_are_out_of_reach() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         for reach in (
             lambda: socket.getaddrinfo("example.com", 80),
+            lambda: socket.gethostbyname("example.com"),
             lambda: one.connect(("192.0.2.1", 80)),
             lambda: one.sendto(b"", ("192.0.2.1", 80)),
         ):

@@ -12,8 +12,7 @@ from hosthold.plugins.discovery import PluginSettingsSource, discover
 from hosthold.plugins.manager import PluginRegistry
 from hosthold.plugins.record import PluginState
 from hosthold_sdk import Condition, DriverCall, Event, PageRequest, Rejected
-from hosthold_sdk.testing import sample_actor, sample_site
-from hosthold_sdk.testing.conformance.plugin import sample_node
+from hosthold_sdk.testing import sample_actor, sample_node, sample_site
 
 HERE = Path(__file__).parent
 EVENT = Event(id="0" * 32, at=datetime(2030, 1, 1, tzinfo=UTC))

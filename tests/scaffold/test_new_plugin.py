@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hosthold.drivers import CLASSES
 from hosthold_sdk import Rejected
+from hosthold_sdk.cli import main
 from hosthold_sdk.scaffold import KINDS, new_plugin
 
 from tests.conftest import free_port, open_folder
@@ -131,3 +133,17 @@ def test_what_is_there_already_stays_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "mine"
     assert new_plugin("hooks", "other", tmp_path) == tmp_path / "other"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "other"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_in_a_new_plugin_bears_the_name_of_what_it_began_as(tmp_path: Path, kind: str) -> None:
+    folder = new_plugin(kind, "acme", tmp_path)
+    sources = [*folder.rglob("*.py")]
+    assert sources
+    assert [source.name for source in sources if "fake" in source.read_text().lower()] == []
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["new-plugin", "hooks", "acme", "--into", str(tmp_path / "file" / "below")])
+    assert (done.exit_code, "Nothing was written" in done.output) == (1, True)

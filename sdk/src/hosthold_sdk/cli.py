@@ -26,6 +26,8 @@ def new_plugin_command(kind: str, name: str, into: Path) -> None:
         folder = new_plugin(kind, name, into)
     except HostholdError as error:
         raise click.ClickException(f"{error.detail} {error.hint}") from error
+    except OSError as error:
+        raise click.ClickException(f"Nothing was written: {error}. Choose another folder with --into.") from error
     click.echo(
         f"Wrote {KINDS[kind].description} to {folder}. Next:\n"
         f'  python -m pip install --editable "{folder}[test]"\n'

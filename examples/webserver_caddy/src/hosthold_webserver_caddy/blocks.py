@@ -99,7 +99,9 @@ def _program(site: Site, node: Node, proxy: Proxy) -> list[str]:
     """The way to the program's socket begins at the folder of hosts: an address has little room."""
     socket = posixpath.relpath(node.layout.home(site.name).child(proxy.socket), node.layout.hosts)
     if len(socket) > LONGEST_SOCKET_PATH:
-        raise NotSupported(f"the path of the socket {proxy.socket} is too long; nothing was changed")
+        raise NotSupported(
+            f"the path of the socket {proxy.socket} is too long; nothing was changed", hint="use a shorter path"
+        )
     return [
         *(() if proxy.websocket else ("request_header -Upgrade",)),
         f"reverse_proxy {_quoted(f'unix/{socket}')} {{",
@@ -130,5 +132,8 @@ def _quoted(value: str) -> str:
 def _plain(value: str) -> str:
     """The types refuse whatever means something to Caddy inside quotes; this is where that is relied upon."""
     if not _PLAIN.fullmatch(value):
-        raise NotSupported(f"{value!r} cannot be written into Caddy's configuration; nothing was changed")
+        raise NotSupported(
+            f"{value!r} cannot be written into Caddy's configuration; nothing was changed",
+            hint="leave out braces, quotes, dollar signs, backslashes, and whatever is not ASCII",
+        )
     return value

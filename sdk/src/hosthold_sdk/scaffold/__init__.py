@@ -107,18 +107,18 @@ def _values(kind: Kind, name: str) -> dict[str, object]:
         "kind": kind,
         "name": name,
         "distribution": f"hosthold-{name.replace('_', '-')}",
+        "service": name.replace("_", "-"),
         "camel": camel,
         "title": " ".join(words).capitalize(),
-        "driver_class": camel if camel.endswith(kind.driver) else f"{camel}{kind.driver}",
+        "driver_class": camel if camel.lower().endswith(kind.driver.lower()) else f"{camel}{kind.driver}",
         "sdk": f">={'.'.join(version('hosthold-sdk').split('.')[:2])},<{_next_major()}",
     }
 
 
 def _renamed(text: str, kind: Kind, values: dict[str, object]) -> str:
     """A fake's source as the beginning of a driver: under its new name."""
-    return text.replace(kind.fake, str(values["driver_class"])).replace(
-        "hosthold_sdk.testing.fakes", f"hosthold_{values['name']}"
-    )
+    text = text.replace(kind.fake, str(values["driver_class"])).replace("fake-", f"{values['service']}-")
+    return text.replace("hosthold_sdk.testing.fakes", f"hosthold_{values['name']}")
 
 
 def _next_major() -> int:

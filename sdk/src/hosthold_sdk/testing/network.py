@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _state = {"is_hooked": False, "is_closed": False}
 
 
@@ -33,7 +34,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         connection, address = arguments[0], arguments[1]
         if connection.family in (socket.AF_INET, socket.AF_INET6) and address is not None:
             _require_loopback(str(address[0]))
-    elif event == "socket.getaddrinfo" and arguments[0] is not None:
+    elif event in _LOOKUPS and arguments[0] is not None:
         host = arguments[0]
         _require_loopback(host.decode() if isinstance(host, bytes) else str(host))
 

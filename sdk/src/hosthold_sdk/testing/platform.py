@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from typing import Any
@@ -143,20 +144,24 @@ class TestPlatform:
     __test__ = False
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._folder = folder_for_all()
-        self.registry = discover(PluginSettingsSource.of(settings), _entry_points)
-        make_key(key_file(settings, WORKER))
-        self.database = Database(settings, self.registry, SilentBell(), clock)
-        upgrade(self.database.engine, self.registry)
-        self._platform = Platform(settings, self.registry, self.database, self.database.bell)
-        self.app = build_app(self._platform)
-        supervisor = ProcessSupervisor(ProcessSettings(settle=2.0, stop=2.0))
-        runtime, webserver = FakeRuntime(FakeRuntimeSettings()), FakeWebServer(FakeWebServerSettings())
-        self.node = Machine(webserver, runtime, supervisor, Isolation.none, self._folder.__enter__(), "php")
-        self.node.start()
-        self.worker = TestWorker(self.database, self.node)
-        self._tokens = self._make_accounts()
-        self.worker.run()
+        with ExitStack() as parts:
+            self.registry = discover(PluginSettingsSource.of(settings), _entry_points)
+            make_key(key_file(settings, WORKER))
+            self.database = Database(settings, self.registry, SilentBell(), clock)
+            self._platform = Platform(settings, self.registry, self.database, self.database.bell)
+            parts.callback(self._platform.close)
+            upgrade(self.database.engine, self.registry)
+            self.app = build_app(self._platform)
+            runtime, webserver = FakeRuntime(FakeRuntimeSettings()), FakeWebServer(FakeWebServerSettings())
+            supervisor = ProcessSupervisor(ProcessSettings(settle=2.0, stop=2.0))
+            folder = parts.enter_context(folder_for_all())
+            self.node = Machine(webserver, runtime, supervisor, Isolation.none, folder, "php")
+            self.node.start()
+            parts.callback(self.node.close)
+            self.worker = TestWorker(self.database, self.node)
+            self._tokens = self._make_accounts()
+            self.worker.run()
+            self._parts = parts.pop_all()
 
     def client_of(self, name: str) -> Client:
         """A client for `provider` or `customer`."""
@@ -164,9 +169,7 @@ class TestPlatform:
 
     def close(self) -> None:
         """End everything; nothing is left."""
-        self.node.close()
-        self._platform.close()
-        self._folder.__exit__(None, None, None)
+        self._parts.close()
 
     def _make_accounts(self) -> dict[str, str]:
         with self.database.write() as uow:

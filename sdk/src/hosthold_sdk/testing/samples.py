@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hosthold.types.actor import Actor
+from hosthold.types.node import Isolation, Listen, Node, NodeLayout, Owner
 from hosthold.types.package import Limits
 from hosthold.types.site import Runtime, Site
 from hosthold.types.text import Domain, RelativePath, UnixName
@@ -21,6 +22,19 @@ def sample_site(*domains: str) -> Site:
         runtime=Runtime(driver="php", version="8.2"),
         document_root=RelativePath("public"),
         limits=Limits(),
+    )
+
+
+def sample_node() -> Node:
+    """A node that nobody started, on which each site has a Unix user of its own."""
+    return Node(
+        name="sample",
+        layout=NodeLayout(state="/srv/state", run="/srv/run"),
+        listen=Listen(port=8080),
+        isolation=Isolation.unix_user,
+        root=Owner(uid=0, gid=0),
+        web=Owner(uid=33, gid=33),
+        web_user="www-data",
     )
 
 

@@ -21,11 +21,6 @@ from hosthold_sdk import (
     DriverError,
     Event,
     HostholdError,
-    Isolation,
-    Listen,
-    Node,
-    NodeLayout,
-    Owner,
     PageContent,
     PageRequest,
     Rejected,
@@ -34,7 +29,7 @@ from hosthold_sdk import (
 from hosthold_sdk.testing.conformance.driver import secrets_of
 from hosthold_sdk.testing.effects import effects
 from hosthold_sdk.testing.installed import entry_points_with, package_folder
-from hosthold_sdk.testing.samples import sample_actor, sample_site
+from hosthold_sdk.testing.samples import sample_actor, sample_node, sample_site
 
 T = TypeVar("T")
 
@@ -185,16 +180,6 @@ class PluginConformance:
     def _call(self, registry: PluginRegistry, hook: str, **values: Any) -> tuple[Any, list[Any]]:
         with effects() as seen:
             return registry.call_plugin(self.plugin_name, hook, **values), seen
-
-
-def sample_node() -> Node:
-    """A node that nobody started."""
-    layout = NodeLayout(state="/var/lib/hosthold/node", run="/run/hosthold/node")
-    owner = Owner(uid=0, gid=0)
-    return Node(
-        name="sample", layout=layout, listen=Listen(), isolation=Isolation.unix_user, root=owner,
-        web=Owner(uid=33, gid=33), web_user="www-data",
-    )  # fmt: skip
 
 
 def _identity(declaration: Any) -> tuple[type, Any]:

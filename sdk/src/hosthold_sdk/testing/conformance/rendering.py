@@ -18,15 +18,10 @@ from hosthold_sdk import (
     Driver,
     File,
     Header,
-    Isolation,
     Limits,
     Link,
-    Listen,
     Match,
-    Node,
-    NodeLayout,
     NotSupported,
-    Owner,
     PathRule,
     Proxy,
     Redirect,
@@ -46,6 +41,7 @@ from hosthold_sdk.testing.conformance.golden import GoldenFiles
 from hosthold_sdk.testing.conformance.options import web_options
 from hosthold_sdk.testing.effects import effects
 from hosthold_sdk.testing.fakes.runtime import PING_PATH
+from hosthold_sdk.testing.samples import sample_node
 
 EACH_OPTION: Mapping[str, WebOptions] = {
     "redirects": WebOptions(redirects=(Redirect(path=UrlPath("/old"), to="https://example.org/new?x=1", status=308),)),
@@ -59,15 +55,7 @@ EACH_OPTION: Mapping[str, WebOptions] = {
 }
 """The least that sets each kind of option."""
 
-NODE = Node(
-    name="n1",
-    layout=NodeLayout(state="/srv/state", run="/srv/run"),
-    listen=Listen(port=8080),
-    isolation=Isolation.unix_user,
-    root=Owner(uid=0, gid=0),
-    web=Owner(uid=33, gid=33),
-    web_user="www-data",
-)
+NODE = sample_node()
 
 
 def sample(**changes: Any) -> Site:

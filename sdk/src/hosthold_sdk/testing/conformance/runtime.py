@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -202,7 +203,9 @@ class RuntimeConformance(DriverConformance, GoldenFiles):
         socket = machine.node.layout.socket(one.name)
         pids = _pids(machine.node.owner_of(one.uid))
         assert pids, "no process runs as the site's user"
-        reached = _reached(machine.node.owner_of(other.uid), [str(private)], [str(socket)], pids)
+        targets = [str(private)], [str(socket)], pids
+        assert {str(private), str(socket)} <= set(_reached(machine.node.root, *targets)), "root reaches all of it"
+        reached = _reached(machine.node.owner_of(other.uid), *targets)
         assert reached == [], "a site reaches what belongs to its neighbour"
 
 
@@ -213,9 +216,12 @@ def _services_of(machine: Machine, site: Site) -> dict[str, Service]:
 
 def _pids(owner: Owner) -> list[int]:
     """The processes of a user."""
-    return [
-        int(path.name) for path in Path("/proc").glob("[0-9]*") if path.exists() and path.stat().st_uid == owner.uid
-    ]
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError):  # it ended meanwhile
+            if path.stat().st_uid == owner.uid:
+                found.append(int(path.name))
+    return found
 
 
 _REACH = """

@@ -1,4 +1,4 @@
-"""The program of a site with the fake runtime: answers FastCGI requests with what it was asked, and as whom it runs.
+"""The program of a site: answers FastCGI requests with what it was asked, and as whom it runs.
 
 Only the standard library is imported: `python -I -S responder.py PING_PATH MEMORY_MB`, with the listening socket as
 descriptor 3. Each connection is answered by a child process, so that whoever looks can tell work from idleness; it ends

@@ -43,7 +43,7 @@ class FakeRuntimeSettings(DriverSettings):
     """How long the program of a site stays after its last request."""
 
 
-class FakeSiteSettings(DriverSettings):
+class FakeRuntimeSiteSettings(DriverSettings):
     """What a site may set: a closed list of typed options with bounds."""
 
     memory_mb: Annotated[StrictInt, Field(ge=64)] | None = None
@@ -57,7 +57,7 @@ class FakeRuntime(RuntimeDriver[FakeRuntimeSettings]):
     """
 
     settings_model: ClassVar[type[DriverSettings]] = FakeRuntimeSettings
-    site_settings: ClassVar[type[DriverSettings]] = FakeSiteSettings
+    site_settings: ClassVar[type[DriverSettings]] = FakeRuntimeSiteSettings
 
     def check(self) -> None:
         if not os.access(self.settings.python, os.X_OK):
@@ -126,7 +126,7 @@ class FakeRuntime(RuntimeDriver[FakeRuntimeSettings]):
                 hint=f"choose one of {', '.join(self.settings.versions)}",
             )
         try:
-            chosen = FakeSiteSettings.model_validate(dict(site.runtime.settings)).memory_mb
+            chosen = FakeRuntimeSiteSettings.model_validate(dict(site.runtime.settings)).memory_mb
         except ValidationError as error:
             raise NotSupported(
                 f"the settings of the site were refused; nothing was changed: {error.errors()[0]['msg']}",

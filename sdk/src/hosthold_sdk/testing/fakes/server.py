@@ -1,4 +1,4 @@
-"""The program of the fake web server: finds a site by links on disk, sends its files, asks its program for the rest.
+"""The web server's program: finds a site by links on disk, sends its files, asks its program for the rest.
 
 Only the standard library is imported: `python -I -S server.py CONFIGURATION [--check]`. Links and files are looked at
 anew for each request, so a site comes and goes without a reload; blocks are read at the start and at SIGHUP.

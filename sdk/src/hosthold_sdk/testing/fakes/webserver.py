@@ -30,7 +30,7 @@ from hosthold_sdk import (
 PROGRAM = Path(__file__).with_name("server.py").read_text("utf-8")
 ROUTE_PATH = "/.well-known/hosthold-route"
 """Answered by the server alone for every name that it can serve."""
-SERVICE_NAME = "fake-webserver"
+SERVICE_NAME = "fake-server"
 
 
 class FakeWebServerSettings(DriverSettings):
