@@ -108,10 +108,15 @@ class Keeper:
             os.close(self._held.pop(key))
 
 
-def main() -> None:
-    """Keep sockets for whoever connects to descriptor 0 with this process's own user."""
+def allow_descriptors() -> None:
+    """Let this process have as many open descriptors as it may allow itself: one for each service, and more."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> None:
+    """Keep sockets for whoever connects to descriptor 0 with this process's own user."""
+    allow_descriptors()
     Keeper(socket.socket(fileno=0), sys.argv[1]).run()
 
 

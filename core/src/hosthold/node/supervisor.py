@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from hosthold.drivers.supervisor import SupervisorDriver
 from hosthold.errors import DriverError, Unavailable
-from hosthold.node import probe, process
+from hosthold.node import keeper, probe, process
 from hosthold.node.limits import Enforcer
 from hosthold.node.listeners import Listeners, remove_undeclared_sockets
 from hosthold.node.program import LONGEST_PAUSE, Failures, ProcessSettings, Program, not_done, not_started
@@ -54,8 +53,7 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
         process.check_machine()
 
     def attach(self, node: Node, services: tuple[Service, ...]) -> None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one for each service, more for those awake
+        keeper.allow_descriptors()
         with self._lock:
             self._shared = {os.geteuid(), node.root.uid, node.web.uid}
             self._records = Records(node.layout)
@@ -157,9 +155,8 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
 
     def failures(self) -> dict[str, str]:
         with self._lock:
-            works = {
-                name for name, one in self._running.items() if time.monotonic() - one.started > self.settings.settle
-            }
+            now = time.monotonic()
+            works = {name for name, running in self._running.items() if now - running.started > self.settings.settle}
             return {name: words for name, words in self._failures.words.items() if name not in works}
 
     def enforced(self) -> frozenset[str]:
@@ -297,9 +294,8 @@ class ProcessSupervisor(SupervisorDriver[ProcessSettings]):
     def _end_escaped(self, service: Service) -> None:
         """End what a stopped service's user runs in other sessions, unless the user has more than this service."""
         with self._lock:
-            users = self._shared | {
-                one.service.owner.uid for name, one in self._running.items() if name != service.name
-            }
+            others = (running for name, running in self._running.items() if name != service.name)
+            users = self._shared.union(running.service.owner.uid for running in others)
         if service.owner.uid not in users and (left := process.kill_user(service.owner.uid, self.settings.stop)):
             _log.error("processes of %s do not end: %s", service.name, left[:10])
 
