@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,6 +84,8 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
     def attach(self, node: Node, services: tuple[Service, ...]) -> None:
         self._refuse_unsupported_node(node)
         with self._lock:
+            self._declared.clear()
+            self._idle.clear()
             self._files = UnitFiles(node, self.settings.stop)
             if self._files.prepare():
                 self._manager.reload()
@@ -95,7 +98,7 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
     def start(self, service: Service) -> None:
         self._refuse_unsupported(service)
         name, texts = service.name, render(service)
-        with self._lock:
+        with self._doing(name):
             old = self._files.read(name)
             if old == texts and self._is_up(service):
                 self._remember(service)
@@ -106,7 +109,7 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
             try:
                 self._write(service, texts, old)
                 self._run(service)
-            except Unavailable:
+            except (Unavailable, OSError):
                 before = None if old is None else definition(old.command)
                 if old is None or before is None or self._awake(name) is None:
                     self._discard(name)
@@ -141,7 +144,7 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
             self.restart(name)
 
     def restart(self, name: str) -> None:
-        with self._lock:
+        with self._doing(name):
             service = self._service(name)
             if service is None:
                 raise Unavailable(f"{name} is not a service of this node.", hint="Apply what declares it first.")
@@ -153,7 +156,7 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
                 raise
 
     def stop(self, name: str) -> None:
-        with self._lock:
+        with self._doing(name):
             self._discard(name)
 
     def known(self, names: Iterable[str]) -> dict[str, Service]:
@@ -176,6 +179,18 @@ class SystemdSupervisor(SupervisorDriver[SystemdSettings]):
         with self._lock:
             self._discard(*self._files.names())
             self._manager.close()
+
+    @contextmanager
+    def _doing(self, name: str) -> Iterator[None]:
+        """The lock, while something is done with a service. Raises `Unavailable` for an `OSError`."""
+        with self._lock:
+            try:
+                yield
+            except OSError as error:
+                raise Unavailable(
+                    f"The node cannot do what {name} needs: {error}",
+                    hint="Look at the path that it names, and try again.",
+                ) from error
 
     def _bring_up(self, services: tuple[Service, ...]) -> None:
         """Start what does not run, all at once; one that cannot be started concerns itself alone."""

@@ -48,15 +48,17 @@ class Watch:
     def __init__(self, idle: Callable[[], Mapping[str, int]]) -> None:
         """`idle` tells after how many seconds each service that may sleep does."""
         self._idle = idle
-        self._is_over = False
+        self._is_over = True
         self._told = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hosthold-systemd", daemon=True)
+        self._thread: threading.Thread | None = None
         self._programs: dict[str, _Program] = {}
         self._leaving: set[str] = set()
         self._pauses: dict[str, tuple[float, float]] = {}
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look, for the first time or again."""
+        self._is_over = False
+        self._thread = threading.Thread(target=self._run, name="hosthold-systemd", daemon=True)
         self._thread.start()
 
     def tell(self) -> None:
@@ -67,10 +69,13 @@ class Watch:
         """Look no more."""
         self._is_over = True
         self._told.set()
-        self._thread.join()
-        for program in self._programs.values():
-            os.close(program.pidfd)
-        self._programs.clear()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        while self._programs:
+            os.close(self._programs.popitem()[1].pidfd)
+        self._leaving.clear()
+        self._pauses.clear()
 
     def _run(self) -> None:
         manager = Manager()
